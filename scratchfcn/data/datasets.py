@@ -1,0 +1,120 @@
+"""What a data set is here: something with a length that can read its i-th image and mask. Nothing more.
+
+Whoever trains sees only that, so generated pictures, a folder of photographs and a published data set are
+the same thing to it. Files come in pairs, and `match_pairs` is where the pairs are made and every loose end
+is named.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scratchfcn.data.errors import SHOWN, DataError
+from scratchfcn.data.images import list_images, read_image, read_label
+from scratchfcn.data.palette import Classes
+
+
+class Dataset:
+    """The three things every data set can do. Derive from it and define them.
+
+    Attributes:
+        classes: names and colours of the K classes.
+        root: the folder it lives in, None if it is not made of files.
+    """
+
+    classes: Classes
+    root: Path | None = None
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} must define __len__, the number of images")
+
+    def name(self, i: int) -> str:
+        """A short name of image i, without folder and suffix: unique in the data set, fit for a file name."""
+        raise TypeError(f"{type(self).__name__} must define name(i)")
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and mask i: uint8 (H, W, 3), and uint8 (H, W) with values 0..K-1, or 255 where ignored."""
+        raise TypeError(f"{type(self).__name__} must define read(i)")
+
+    def files(self, i: int) -> tuple[Path, Path] | None:
+        """The image file and the mask file of image i; None if it is not made of files."""
+        return None
+
+
+class FilePairs(Dataset):
+    """Images and masks in two folders, paired by their stems: `images/a.jpg` belongs to `masks/a.png`.
+
+    Args:
+        root: the folder that messages give paths relative to.
+        images: folder of images.
+        masks: folder of masks.
+        classes: what the masks' values mean; `classes.ignored_values` are read as 255.
+
+    Raises:
+        DataError: a folder is missing or empty, or an image or a mask is left over.
+    """
+
+    def __init__(self, root: str | Path, images: Path, masks: Path, classes: Classes) -> None:
+        self.root = Path(root)
+        self.classes = classes
+        self.pairs = match_pairs(list_images(images), list_images(masks))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, i: int) -> str:
+        return self.pairs[i][0].stem
+
+    def files(self, i: int) -> tuple[Path, Path]:
+        return self.pairs[i]
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image and mask i, see `Dataset.read`. Raises DataError if a file is bad or their sizes differ."""
+        image_path, mask_path = self.pairs[i]
+        image, label = read_image(image_path), read_label(mask_path)
+        if image.shape[:2] != label.shape:
+            raise DataError(f"{self.name(i)}: image {as_size(image)} but mask {as_size(label)}")
+        for value in self.classes.ignored_values:
+            label[label == value] = self.classes.ignore_index
+        return image, label
+
+
+def as_size(array: np.ndarray) -> str:
+    """`500×375`: width × height, the way image viewers say it."""
+    H, W = array.shape[:2]
+    return f"{W}×{H}"
+
+
+def match_pairs(images: Sequence[Path], masks: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Pair images with masks of the same stem, in the order of the images.
+
+    Raises:
+        DataError: names every image without a mask, every mask without an image, and stems used twice.
+    """
+    problems = _used_twice(images, "image") + _used_twice(masks, "mask")
+    mask_of = {path.stem: path for path in masks}
+    image_of = {path.stem: path for path in images}
+    loose_images = [path for path in images if path.stem not in mask_of]
+    loose_masks = [path for path in masks if path.stem not in image_of]
+    problems += _left_over(loose_images, "image", "mask", loose_masks or masks)
+    problems += _left_over(loose_masks, "mask", "image", loose_images or images)
+    if problems:
+        raise DataError(problems, "give each mask the name of its image, apart from the suffix")
+    return [(path, mask_of[path.stem]) for path in images]
+
+
+def _used_twice(paths: Sequence[Path], kind: str) -> list[str]:
+    first: dict[str, Path] = {}
+    clashes = [(first.setdefault(path.stem, path), path) for path in paths]
+    return [f"{kind}s {a.name} and {b.name} share the name '{a.stem}'" for a, b in clashes if a != b]
+
+
+def _left_over(paths: Sequence[Path], kind: str, other: str, candidates: Sequence[Path]) -> list[str]:
+    problems = [f"{kind} {path.name} has no {other}" for path in paths]
+    by_stem = {candidate.stem: candidate.name for candidate in candidates}
+    for i, path in enumerate(paths[:SHOWN]):  # the search is slow, and hints beyond these are never shown
+        near = difflib.get_close_matches(path.stem, by_stem, 1)
+        problems[i] += f" (nearest name: {by_stem[near[0]]})" if near else ""
+    return problems

@@ -1,0 +1,60 @@
+"""Initial weights: what a network starts from decides whether it starts at all. Each function fills a Parameter.
+
+All random numbers come from the library's host generator, so that `sf.manual_seed` fixes them on any device.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backend import device_of, generator, to_device
+from ..tensor import Parameter
+
+
+def fill(parameter: Parameter, values: np.ndarray) -> Parameter:
+    """Overwrite the parameter's array in place, keeping its dtype and device."""
+    parameter.data[...] = to_device(values.astype(parameter.dtype), device_of(parameter.data))
+    return parameter
+
+
+def fan_in(parameter: Parameter) -> int:
+    """How many inputs each output sums over: C·KH·KW for a convolution's weight (OC, C, KH, KW)."""
+    return math.prod(parameter.shape[1:])
+
+
+def he(parameter: Parameter) -> Parameter:
+    """Normal with variance 2 / fan_in: keeps the activations' size through layers of ReLU (He et al. 2015)."""
+    return fill(parameter, generator().normal(0.0, math.sqrt(2.0 / fan_in(parameter)), parameter.shape))
+
+
+def uniform(parameter: Parameter, bound: float) -> Parameter:
+    """Uniform in [-bound, bound]; torch's default for weights and biases has bound 1 / √fan_in."""
+    return fill(parameter, generator().uniform(-bound, bound, parameter.shape))
+
+
+def zeros(parameter: Parameter) -> Parameter:
+    """All zero, as the paper's score layers (section 4.3): every class starts equally likely at every pixel."""
+    return fill(parameter, np.zeros(parameter.shape))
+
+
+def bilinear(parameter: Parameter) -> Parameter:
+    """Bilinear interpolation as a transposed convolution: weight (C, C, KH, KW), each class upsampled by itself.
+
+    The kernel is a tent, w[i] = 1 - |i - c| / f with f = ⌊(K + 1) / 2⌋ and its centre c in the middle of the kernel.
+    For an upsampling factor s use K = 2s - s mod 2. Source: paper, section 3.3. Errors: ValueError where input
+    and output channels differ.
+    """
+    C, OC, KH, KW = parameter.shape
+    if C != OC:
+        raise ValueError(f"init.bilinear: weight {parameter.shape} must have as many inputs as outputs: one per class")
+    weight = np.zeros(parameter.shape)
+    weight[np.arange(C), np.arange(C)] = np.outer(tent(KH), tent(KW))
+    return fill(parameter, weight)
+
+
+def tent(size: int) -> Any:
+    """The 1-D bilinear kernel, (size,): 4 → ¼ ¾ ¾ ¼, 3 → ½ 1 ½."""
+    factor = (size + 1) // 2
+    centre = (size - 1) / 2 if size % 2 == 0 else factor - 1
+    return 1.0 - np.abs(np.arange(size) - centre) / factor

@@ -1,0 +1,75 @@
+"""Activations: ReLU, dropout and softmax. They change values, never shapes, and know no neighbours."""
+
+from typing import Any
+
+from ..backend import array_module, generator
+from ..tensor import Function, Tensor
+
+
+class Relu(Function):
+    """y = max(x, 0);   gx = gy where x > 0, else 0 (at exactly 0 there is no slope; torch and we say 0)."""
+
+    def forward(self, x: Any) -> Any:
+        self.y = array_module(x).maximum(x, 0)
+        return self.y
+
+    def backward(self, gy: Any) -> Any:
+        return gy * (self.y > 0)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), any shape."""
+    return Relu()(x)
+
+
+class Dropout(Function):
+    """y = x·mask / (1 - p), each mask entry 1 with probability 1 - p, else 0;   gx = gy·mask / (1 - p).
+
+    Dividing by 1 - p keeps the expected value, so that nothing has to be rescaled when dropout is switched off.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"dropout: p is the probability of dropping a value, so 0 ≤ p ≤ 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Any) -> Any:
+        xp = array_module(x)
+        kept = generator().random(x.shape, dtype="float32") >= self.p  # drawn on the host: one seed, any device
+        scale = 0.0 if self.p == 1.0 else 1.0 / (1.0 - self.p)
+        self.mask = xp.asarray(kept).astype(x.dtype) * x.dtype.type(scale)
+        return x * self.mask
+
+    def backward(self, gy: Any) -> Any:
+        return gy * self.mask
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Zero each value with probability p and scale the rest by 1/(1 - p); the identity unless `training`."""
+    drop = Dropout(p)  # checks p even when nothing is dropped
+    return drop(x) if training and p > 0 else x
+
+
+class Softmax(Function):
+    """y_k = e^{x_k} / Σ_j e^{x_j} along `axis`;   gx_k = y_k·(gy_k - Σ_j gy_j·y_j).
+
+    Subtracting the largest x first changes nothing in the quotient and keeps e^x from overflowing.
+    """
+
+    def __init__(self, axis: int = 1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        xp = array_module(x)
+        e = xp.exp(x - x.max(axis=self.axis, keepdims=True))
+        self.y = e / e.sum(axis=self.axis, keepdims=True)
+        return self.y
+
+    def backward(self, gy: Any) -> Any:
+        y = self.y
+        return y * (gy - (gy * y).sum(axis=self.axis, keepdims=True))
+
+
+def softmax(x: Tensor, axis: int = 1) -> Tensor:
+    """Probabilities along `axis` (the class axis by default): positive, summing to 1; the shape stays."""
+    return Softmax(axis)(x)

@@ -1,0 +1,47 @@
+"""How images lie in memory: logically (N, C, H, W), physically channel by channel.
+
+Every image in this library has torch's shape (N, C, H, W). In memory, however, the ops write the channel axis
+outermost: all pixels of channel 0 of all images, then all of channel 1 … That is the order in which a convolution,
+seen as one matrix product over the whole batch, produces its result: a row per output channel, a column per
+output pixel. Written this way no op has to transpose anything; `x.transpose(1, 0, 2, 3)` of such an image is a
+contiguous array, and reshaping it to rows copies nothing. An image in any other order (one that you made) gives
+the same numbers and costs one copy.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from ..backend import array_module
+
+
+def channel_rows(x: Any) -> Any:
+    """(N, C, H, W) → (C, N·H·W): one row per channel. A view, unless `x` is laid out otherwise."""
+    N, C, H, W = x.shape
+    return x.transpose(1, 0, 2, 3).reshape(C, N * H * W)
+
+
+def from_channel_rows(rows: Any, N: int, H: int, W: int) -> Any:
+    """(C, N·H·W) → (N, C, H, W): the inverse view."""
+    return rows.reshape(rows.shape[0], N, H, W).transpose(1, 0, 2, 3)
+
+
+def zero_image(xp: ModuleType, shape: tuple[int, int, int, int], dtype: Any) -> Any:
+    """A zero image of logical shape (N, C, H, W), stored channel by channel."""
+    N, C, H, W = shape
+    return xp.zeros((C, N, H, W), dtype).transpose(1, 0, 2, 3)
+
+
+def padded_planes(x: Any, padding: tuple[int, int, int, int], value: float = 0.0) -> Any:
+    """(N, C, H, W) → (C, N, top+H+bottom, left+W+right): the image in a frame of `value`.
+
+    padding: (top, bottom, left, right) in pixels. Without any padding the result is a view.
+    """
+    N, C, H, W = x.shape
+    top, bottom, left, right = padding
+    planes = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
+    if not any(padding):
+        return planes
+    shape = (C, N, top + H + bottom, left + W + right)
+    framed = array_module(x).full(shape, value, x.dtype)
+    framed[:, :, top : top + H, left : left + W] = planes
+    return framed

@@ -1,0 +1,32 @@
+"""The fully connected layer: every output is a weighted sum of all inputs."""
+
+from typing import Any
+
+from ..tensor import Function, Tensor
+
+
+class Linear(Function):
+    """y = x @ wᵀ + b;   gx = gy @ w, gw = gyᵀ @ x, gb = Σ over the batch of gy."""
+
+    def forward(self, x: Any, w: Any, b: Any = None) -> Any:
+        if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+            raise ValueError(f"linear: x {x.shape} and weight {w.shape} do not fit: need (…, IN) and (OUT, IN)")
+        if x.dtype != w.dtype or x.dtype.kind != "f":
+            raise TypeError(f"linear: x is {x.dtype} but weight is {w.dtype}; both must be the same floating point type")
+        if b is not None and b.shape != w.shape[:1]:
+            raise ValueError(f"linear: bias has shape {b.shape} but weight {w.shape} needs ({w.shape[0]},)")
+        self.x, self.w = x, w
+        y = x @ w.T  # (…, OUT)
+        return y if b is None else y + b
+
+    def backward(self, gy: Any) -> tuple[Any, Any, Any]:
+        OUT, IN = self.w.shape
+        gy_rows, x_rows = gy.reshape(-1, OUT), self.x.reshape(-1, IN)
+        gw = gy_rows.T @ x_rows  # (OUT, IN)
+        gb = gy_rows.sum(axis=0)  # (OUT,)
+        return gy @ self.w, gw, gb
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (…, IN) times weight (OUT, IN) transposed, plus bias (OUT,) → (…, OUT)."""
+    return Linear()(x, weight, bias)

@@ -1,0 +1,145 @@
+"""Normalisation: batch norm, which trains deep nets from scratch, and the local response norm of 2012's AlexNet."""
+
+from typing import Any
+
+from ..backend import array_module
+from ..tensor import Function, Tensor
+
+
+class BatchNorm2d(Function):
+    """Per channel: x̂ = (x - mean) / √(var + eps), y = weight·x̂ + bias.
+
+    In training, mean and var are those of this batch, over all M = N·H·W pixels of the channel; they depend on
+    x, so the gradient has three terms (Ioffe & Szegedy 2015, section 3):
+        gx = weight / √(var + eps) · (gy - mean(gy) - x̂·mean(gy·x̂))
+    In evaluation they are constants, the running statistics, and only the first term remains.
+    """
+
+    def __init__(self, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float) -> None:
+        self.running_mean, self.running_var = running_mean, running_var
+        self.training, self.momentum, self.eps = training, momentum, eps
+
+    def forward(self, x: Any, weight: Any, bias: Any) -> Any:
+        check_batch_norm(x, weight, bias, self.running_mean, self.running_var, self.training)
+        planes = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
+        C = planes.shape[0]
+        if self.training:
+            self.M = planes.size // C
+            mean = planes.mean(axis=(1, 2, 3))  # (C,)
+            xhat = planes - mean[:, None, None, None]
+            rows = xhat.reshape(C, 1, self.M)
+            var = (rows @ rows.swapaxes(1, 2)).reshape(C) / self.M  # (C,): Σ (x - mean)² / M, as C dot products
+            self._update_running(mean, var)
+        else:
+            mean, var = self.running_mean.astype(x.dtype), self.running_var.astype(x.dtype)
+            xhat = planes - mean[:, None, None, None]
+        self.scale = (1.0 / (var + self.eps) ** 0.5).astype(x.dtype)  # (C,)
+        xhat *= self.scale[:, None, None, None]
+        self.xhat, self.weight = xhat, weight  # xhat (C, N, H, W)
+        y = xhat * weight[:, None, None, None]
+        y += bias[:, None, None, None]
+        return y.transpose(1, 0, 2, 3)  # (N, C, H, W)
+
+    def backward(self, gy: Any) -> tuple[Any, Any, Any]:
+        gy = gy.transpose(1, 0, 2, 3)  # (C, N, H, W)
+        C = gy.shape[0]
+        gbias = gy.sum(axis=(1, 2, 3))  # (C,)
+        gweight = (gy.reshape(C, 1, -1) @ self.xhat.reshape(C, -1, 1)).reshape(C)  # (C,): Σ gy·x̂
+        if not self.needs_grad(0):
+            return None, gweight, gbias
+        gx = gy
+        if self.training:
+            gx = gy - self.xhat * (gweight / self.M)[:, None, None, None]
+            gx -= (gbias / self.M)[:, None, None, None]
+        gx = gx * (self.weight * self.scale)[:, None, None, None]
+        return gx.transpose(1, 0, 2, 3), gweight, gbias
+
+    def _update_running(self, mean: Any, var: Any) -> None:
+        """Exponential averages for evaluation, in place; the variance is made unbiased first, as torch does."""
+        keep = 1.0 - self.momentum
+        for running, new in ((self.running_mean, mean), (self.running_var, var * (self.M / (self.M - 1)))):
+            running *= keep
+            running += (self.momentum * new).astype(running.dtype)
+
+
+def batch_norm2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of x (N, C, H, W) to mean 0 and variance 1, then scale by weight and shift by bias, (C,).
+
+    running_mean, running_var: (C,) arrays, updated in place while `training` and used instead of the batch's
+    own statistics otherwise. Errors: ValueError where the (C,) vectors do not fit, or for training on one value per
+    channel, whose variance says nothing. Source: Ioffe & Szegedy 2015, algorithm 1.
+    """
+    arrays = [r.data if isinstance(r, Tensor) else r for r in (running_mean, running_var)]
+    return BatchNorm2d(*arrays, training, momentum, eps)(x, weight, bias)
+
+
+def check_batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool) -> None:
+    """The vectors belong to x's channels; a batch of one value per channel has no variance."""
+    if x.ndim != 4 or x.dtype.kind != "f":
+        raise ValueError(f"batch_norm2d: x must be a floating point image (N, C, H, W), got {x.dtype} of shape {x.shape}")
+    C = x.shape[1]
+    vectors = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
+    for what, vector in vectors.items():
+        if vector.shape != (C,):
+            raise ValueError(f"batch_norm2d: x has {C} channels but {what} has shape {vector.shape}; it must be ({C},)")
+    if weight.dtype != x.dtype or bias.dtype != x.dtype:
+        raise TypeError(f"batch_norm2d: x is {x.dtype} but weight is {weight.dtype} and bias {bias.dtype}; use one type")
+    if training and x.size == C:
+        raise ValueError(
+            f"batch_norm2d: training on one value per channel, x {x.shape}: its variance is 0 and x̂ says nothing; "
+            "use a larger batch or image, or eval()"
+        )
+
+
+class LocalResponseNorm(Function):
+    """y_c = x_c / b_c^beta with b_c = k + alpha/size · Σ x_j² over the `size` channels around c.
+
+    Backward: gx_c = gy_c·b_c^-beta - 2·beta·alpha/size · x_c · Σ over the channels j that c contributes to of
+    gy_j·x_j·b_j^(-beta-1).
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        if size < 1:
+            raise ValueError(f"local_response_norm: size is a number of channels, at least 1, got {size}")
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim != 4 or x.dtype.kind != "f":
+            raise ValueError(f"local_response_norm: x must be a floating point image (N, C, H, W), got {x.shape}")
+        before = self.size // 2  # an even window reaches one channel further down than up, as torch's
+        self.x = x
+        self.b = self.k + self.alpha / self.size * channel_window_sum(x * x, before, self.size - before - 1)
+        return x * self.b**-self.beta
+
+    def backward(self, gy: Any) -> Any:
+        after = self.size // 2  # channel c appears in the windows of its neighbours: the mirrored window
+        shared = channel_window_sum(gy * self.x * self.b ** (-self.beta - 1), self.size - after - 1, after)
+        return gy * self.b**-self.beta - (2 * self.beta * self.alpha / self.size) * self.x * shared
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divide each value by the energy of its `size` neighbouring channels: (N, C, H, W), same shape.
+
+    alpha is divided by `size`, as in torch and Caffe. Source: Krizhevsky et al. 2012, section 3.3.
+    """
+    return LocalResponseNorm(size, alpha, beta, k)(x)
+
+
+def channel_window_sum(x: Any, before: int, after: int) -> Any:
+    """s[:, c] = x[:, c - before] + … + x[:, c + after], with zeros outside: (N, C, H, W), same shape."""
+    C = x.shape[1]
+    total = array_module(x).zeros_like(x)
+    for offset in range(-before, after + 1):  # add the channel `offset` further on, where there is one
+        low, high = max(0, -offset), min(C, C - offset)
+        if low < high:
+            total[:, low:high] += x[:, low + offset : high + offset]
+    return total

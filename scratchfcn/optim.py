@@ -1,0 +1,177 @@
+"""Optimisers: turn gradients into steps. And schedules: how long the steps are, as training goes on.
+
+Parameters come as a list, or as groups that differ in how they learn::
+
+    SGD([{"params": weights}, {"params": biases, "lr_mult": 2, "decay_mult": 0}], lr=1e-4, momentum=0.9)
+
+which is the paper's setting (section 4.3); `paper_groups(model)` makes it. A schedule is a plain function from the
+step's number to the learning rate, so that a resumed run needs to remember nothing but the number of the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .backend import array_module, device_of, to_device
+from .nn import Module
+from .tensor import Parameter
+
+
+class Optimizer:
+    """What SGD and Adam share: groups, multipliers and state.
+
+    lr: the base learning rate, which a schedule may set before every step. A group's own rate is lr·lr_mult
+    ("lr" in a group is turned into that multiplier), its weight decay weight_decay·decay_mult.
+    """
+
+    slots: tuple[str, ...] = ()  # names of the arrays kept for every parameter
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
+        if lr <= 0 or weight_decay < 0:
+            raise ValueError(f"{type(self).__name__}: need lr > 0 and weight_decay ≥ 0, got {lr} and {weight_decay}")
+        self.lr, self.weight_decay, self.step_count = lr, weight_decay, 0
+        params = list(params)
+        groups = params if params and isinstance(params[0], Mapping) else [{"params": params}]
+        self.groups = [self._group(**group) for group in groups]
+        self.parameters = [p for group in self.groups for p in group["params"]]
+        if not self.parameters:
+            raise ValueError(f"{type(self).__name__}: there are no parameters to learn")
+        if len({id(p) for p in self.parameters}) != len(self.parameters):
+            raise ValueError(f"{type(self).__name__}: a parameter appears twice; it would be stepped twice")
+        self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
+
+    def _group(self, params: Any, lr: float | None = None, weight_decay: float | None = None, **mult: float) -> dict:
+        unknown = set(mult) - {"lr_mult", "decay_mult"}
+        if unknown:
+            raise ValueError(f"{type(self).__name__}: unknown group settings {sorted(unknown)}; use lr_mult, decay_mult")
+        params = [params] if isinstance(params, Parameter) else list(params)
+        lr_mult = mult.get("lr_mult", 1.0) * (1.0 if lr is None else lr / self.lr)
+        decay = (self.weight_decay if weight_decay is None else weight_decay) * mult.get("decay_mult", 1.0)
+        return {"params": params, "lr_mult": lr_mult, "weight_decay": decay}
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient, in place."""
+        self.step_count += 1
+        states = iter(self.state)
+        for group in self.groups:
+            for parameter in group["params"]:
+                state = next(states)
+                if parameter.grad is None:
+                    continue
+                gradient = parameter.grad
+                if group["weight_decay"]:
+                    gradient = gradient + group["weight_decay"] * parameter.data  # gradient of ½·decay·|w|²
+                for slot in self.slots:
+                    if slot not in state:
+                        state[slot] = array_module(gradient).zeros_like(parameter.data)
+                self.update(parameter.data, gradient, state, self.lr * group["lr_mult"])
+
+    def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
+        """Change the weights `w` in place, given their gradient and this parameter's state arrays."""
+        raise TypeError(f"{type(self).__name__} defines no update")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as arrays by name: "3.momentum" belongs to parameter number 3."""
+        return {f"{i}.{slot}": array for i, state in enumerate(self.state) for slot, array in state.items()}
+
+    def load_state_dict(self, arrays: Mapping[str, Any], step_count: int) -> None:
+        """Restore what `state_dict` returned, and the number of steps taken."""
+        self.step_count = step_count
+        for name, array in arrays.items():
+            number, _, slot = name.partition(".")
+            fits = number.isdecimal() and int(number) < len(self.parameters) and slot in self.slots
+            if not fits or array.shape != self.parameters[int(number)].shape:
+                raise ValueError(f"{type(self).__name__}: state {name!r} {array.shape} belongs to another model or optimiser")
+            weights = self.parameters[int(number)].data
+            self.state[int(number)][slot] = to_device(array.astype(weights.dtype), device_of(weights))
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum:  v ← momentum·v + g,  w ← w - lr·v."""
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr, weight_decay)
+        if not 0.0 <= momentum < 1.0:
+            raise ValueError(f"SGD: momentum must lie in [0, 1), got {momentum}")
+        self.momentum = momentum
+        self.slots = ("momentum",) if momentum else ()
+
+    def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
+        if self.momentum:
+            v = state["momentum"]
+            v *= self.momentum
+            v += g
+            g = v
+        w -= lr * g
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015): a step per weight, scaled by how large its gradients have been.
+
+    m ← b1·m + (1 - b1)·g,  v ← b2·v + (1 - b2)·g²,  w ← w - lr · m̂ / (√v̂ + eps); the hats undo the start at zero.
+    Weight decay is added to the gradient, as in torch's Adam.
+    """
+
+    slots = ("mean", "square")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
+        if not all(0.0 <= b < 1.0 for b in betas):
+            raise ValueError(f"Adam: betas must lie in [0, 1), got {betas}")
+        self.betas, self.eps = betas, eps
+
+    def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
+        (b1, b2), t = self.betas, self.step_count
+        m, v = state["mean"], state["square"]
+        m *= b1
+        m += (1.0 - b1) * g
+        v *= b2
+        v += (1.0 - b2) * (g * g)
+        denominator = (v / (1.0 - b2**t)) ** 0.5 + self.eps
+        w -= (lr / (1.0 - b1**t)) * m / denominator
+
+
+def paper_groups(model: Module) -> list[dict[str, Any]]:
+    """The paper's groups (section 4.3): biases learn twice as fast as weights and are not decayed."""
+    named = list(model.named_parameters())
+    weights = [p for name, p in named if not name.endswith("bias")]
+    biases = [p for name, p in named if name.endswith("bias")]
+    groups = [{"params": weights}, {"params": biases, "lr_mult": 2.0, "decay_mult": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+# --- schedules: step number → learning rate ---------------------------------------------------------------
+
+Schedule = Callable[[int], float]
+
+
+def fixed(lr: float) -> Schedule:
+    """The same rate throughout, the paper's choice."""
+    return lambda step: lr
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """lr · factor^⌊step / every⌋: a drop every `every` steps."""
+    if every < 1:
+        raise ValueError(f"step_decay: every is a number of steps, at least 1, got {every}")
+    return lambda step: lr * factor ** (step // every)
+
+
+def poly(lr: float, total: int, power: float = 0.9) -> Schedule:
+    """lr · (1 - step / total)^power: falls smoothly to 0 at step `total`."""
+    if total < 1:
+        raise ValueError(f"poly: total is a number of steps, at least 1, got {total}")
+    return lambda step: lr * max(0.0, 1.0 - step / total) ** power

@@ -1,0 +1,33 @@
+"""Packaging: name, version, dependencies and the extras that add to them."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+TEST = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "torch==2.13.0", "ruff>=0.8"]
+
+setup(
+    name="scratchfcn",
+    version="0.1.0",
+    description="Fully convolutional networks from scratch in NumPy/CuPy: read them, check them, train them.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["scratchfcn", "scratchfcn.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "numpy>=2.0,<3",
+        "pillow>=10.3",
+        "safetensors>=0.4.3",
+        "rich>=13.7",
+        "typer>=0.12",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        "gpu": ["cupy-cuda12x>=13"],
+        "gpu-cuda13": ["cupy-cuda13x>=13.6"],
+        "torch": ["torch"],
+        "test": TEST,
+    },
+    entry_points={"console_scripts": ["scratchfcn=scratchfcn.cli:main"]},
+)

@@ -1,0 +1,201 @@
+"""Every op against torch, in float64: the output, and each input's gradient for a random upstream gradient.
+
+Torch's version of an op is written below the way a torch user would write it. The two libraries agree to
+rounding (relative 1e-9 and 1e-8) or one of them is wrong. What torch cannot be asked (dropout's mask, a
+loss over no pixels, windows without a pixel) follows after the table.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from geometries import ALL, Case, dropout, in_memory, layouts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import scratchfcn as sf
+
+torch.set_num_threads(1)  # the tensors are tiny: more threads only wait for each other
+
+
+def torch_crop(x: torch.Tensor, size: tuple[int, int], offset: tuple[int, int]) -> torch.Tensor:
+    return x[..., offset[0] : offset[0] + size[0], offset[1] : offset[1] + size[1]]
+
+
+def torch_pad(x: torch.Tensor, padding: Any) -> torch.Tensor:
+    if isinstance(padding, int):
+        padding = (padding, padding)
+    if len(padding) == 2:
+        ph, pw = padding
+        padding = (pw, pw, ph, ph)
+    return F.pad(x, padding)
+
+
+def torch_loss(logits: torch.Tensor, labels: torch.Tensor, **settings: Any) -> torch.Tensor:
+    loss = F.cross_entropy(logits, labels.long(), **settings)
+    if bool((labels.long() == settings["ignore_index"]).all()):  # torch's mean over nothing is NaN, ours is 0
+        return (logits * 0.0).sum()
+    return loss
+
+
+TORCH = {
+    "conv2d": F.conv2d,
+    "conv1x1": F.conv2d,
+    "conv_transpose2d": F.conv_transpose2d,
+    "max_pool2d": F.max_pool2d,
+    "avg_pool2d": F.avg_pool2d,
+    "global_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "relu": F.relu,
+    "softmax": lambda x, axis: F.softmax(x, dim=axis),
+    "crop": torch_crop,
+    "pad": torch_pad,
+    "concat": lambda *xs, axis: torch.cat(xs, dim=axis),
+    "flatten": lambda x, start: torch.flatten(x, start),
+    "resize_bilinear": lambda x, **settings: F.interpolate(x, mode="bilinear", **settings),
+    "linear": F.linear,
+    "batch_norm2d": lambda x, weight, bias, running_mean, running_var, **settings: F.batch_norm(
+        x, running_mean, running_var, weight, bias, **settings
+    ),
+    "local_response_norm": F.local_response_norm,
+    "softmax_cross_entropy": torch_loss,
+}
+
+
+def ours(
+    name: str, case: Case, device: str, dtype: Any = np.float64, layout: str = "plain"
+) -> tuple[sf.Tensor, list[sf.Tensor | None]]:
+    """Our output, and our inputs with the gradients that `case.upstream` leaves in them."""
+
+    def move(a: np.ndarray) -> Any:
+        a = a.astype(dtype if a.dtype.kind == "f" else a.dtype)  # labels stay what they are
+        return sf.backend.to_device(in_memory(a, layout), device)
+
+    xs = [None if a is None else sf.Tensor(move(a), requires_grad=True) for a in case.arrays]
+    y = case.call(getattr(sf.ops, name), xs, move)
+    gy = move(case.upstream(y.shape))
+    y.backward(gy)
+
+    close(gy, case.upstream(y.shape).astype(dtype), 0.0, f"{name}: the upstream gradient afterwards")
+    for x, a in zip(xs, case.arrays, strict=True):
+        if x is not None:
+            close(x.data, a.astype(dtype), 0.0, f"{name}: an input afterwards")
+    return y, xs
+
+
+def close(ours: Any, reference: Any, tolerance: float, what: str) -> None:
+    ours = sf.backend.to_numpy(ours)
+    reference = reference.detach().numpy() if isinstance(reference, torch.Tensor) else reference
+    assert ours.shape == reference.shape, f"{what}: shape {ours.shape} instead of {reference.shape}"
+    np.testing.assert_allclose(ours, reference, rtol=tolerance, atol=tolerance, err_msg=what)
+
+
+# ---- the table against torch -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=300)
+@given(data=st.data())
+def test_output_and_gradients_equal_torchs(name: str, device: str, data: st.DataObject) -> None:
+    case = data.draw(ALL[name]())
+    y, xs = ours(name, case, device, layout=data.draw(layouts))
+
+    inputs = [None if a is None else torch.tensor(a, requires_grad=True) for a in case.arrays]
+    arrays = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in case.settings.items()}
+    expected = TORCH[name](*inputs, **arrays)
+    expected.backward(torch.tensor(case.upstream(tuple(expected.shape))))
+
+    close(y.data, expected, 1e-9, f"{name}: output")
+    for i, (x, reference) in enumerate(zip(xs, inputs, strict=True)):
+        if x is not None:
+            close(x.grad, reference.grad, 1e-8, f"{name}: gradient of input {i}")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ALL)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_dtype_goes_through(name: str, dtype: Any, device: str, data: st.DataObject) -> None:
+    y, xs = ours(name, data.draw(ALL[name]()), device, dtype)
+    assert y.dtype == dtype
+    for x in xs:
+        assert x is None or (x.grad.dtype == dtype and x.grad.shape == x.shape)
+
+
+@given(data=st.data())
+def test_batch_norm2d_updates_the_running_statistics_as_torch_does(device: str, data: st.DataObject) -> None:
+    case = data.draw(ALL["batch_norm2d"]())
+    moved: list[Any] = []
+
+    def keep(a: np.ndarray) -> Any:
+        moved.append(sf.backend.to_device(a.copy(), device))
+        return moved[-1]
+
+    case.call(sf.ops.batch_norm2d, [sf.Tensor(a, device=device) for a in case.arrays], keep)
+    mean, var = (torch.tensor(case.settings[name]) for name in ("running_mean", "running_var"))
+    numbers = {name: case.settings[name] for name in ("training", "momentum", "eps")}
+    F.batch_norm(torch.tensor(case.arrays[0]), mean, var, **numbers)
+    close(moved[0], mean, 1e-9, "running_mean")
+    close(moved[1], var, 1e-9, "running_var")
+
+
+@pytest.mark.parametrize("name", ["max_pool2d", "relu"])
+def test_nan_is_not_hidden(name: str, device: str) -> None:
+    x = np.full((1, 1, 3, 3), -1.0)
+    x[0, 0, 1, 1] = np.nan
+    if name == "max_pool2d":
+        y = sf.ops.max_pool2d(sf.Tensor(x, device=device), 2, stride=1)
+        assert np.isnan(y.numpy()).all()  # the middle pixel is in each of the four windows
+    else:
+        y = sf.ops.relu(sf.Tensor(x, device=device)).numpy()
+        assert np.isnan(y[0, 0, 1, 1])
+        assert np.isnan(y).sum() == 1
+
+
+# ---- dropout: torch's random numbers are not ours, so the mask is read off the output ----------------------
+
+
+@given(case=dropout())
+def test_dropout_scales_what_it_keeps(device: str, case: Case) -> None:
+    y, (x,) = ours("dropout", case, device)
+    p, training = case.settings["p"], case.settings["training"]
+    mask = y.numpy() != 0.0  # x holds no zeros
+    scale = 1.0 if not training else 0.0 if p == 1.0 else 1.0 / (1.0 - p)
+    if not training or p == 0.0:
+        assert mask.all()
+    np.testing.assert_allclose(y.numpy(), case.arrays[0] * mask * scale, rtol=1e-12)
+    np.testing.assert_allclose(x.grad, case.upstream(x.shape) * mask * scale, rtol=1e-12)
+
+
+def test_dropout_drops_with_probability_p_and_repeats_after_manual_seed(device: str) -> None:
+    x = sf.Tensor(np.ones((200, 500), np.float32), requires_grad=True, device=device)
+    sf.manual_seed(3)
+    first, second = sf.ops.dropout(x, 0.3), sf.ops.dropout(x, 0.3)
+    sf.manual_seed(3)
+    again = sf.ops.dropout(x, 0.3)
+    assert first.dtype == np.float32
+    assert abs((first.numpy() == 0).mean() - 0.3) < 0.01  # 100000 draws: a standard deviation is 0.0015
+    assert (first.numpy() == again.numpy()).all()
+    assert (first.numpy() != second.numpy()).any()
+
+
+# ---- the loss over nothing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_loss_over_no_pixels_is_zero_and_has_zero_gradient(reduction: str, device: str) -> None:
+    scores = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    logits = sf.Tensor(scores, requires_grad=True, device=device)
+    loss = sf.ops.softmax_cross_entropy(logits, np.full((2, 4, 5), 255, np.uint8), reduction=reduction)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (sf.backend.to_numpy(logits.grad) == 0.0).all()
+
+
+def test_labels_may_be_a_tensor(device: str) -> None:
+    rng = np.random.default_rng(0)
+    logits = sf.Tensor(rng.standard_normal((2, 3, 4, 5)), device=device)
+    labels = rng.integers(0, 3, (2, 4, 5))
+    as_array = sf.ops.softmax_cross_entropy(logits, labels).item()
+    assert as_array == sf.ops.softmax_cross_entropy(logits, sf.Tensor(labels, device=device)).item()

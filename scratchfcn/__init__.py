@@ -1,9 +1,9 @@
 """scratchfcn: fully convolutional networks from scratch, to read, to check and to train.
 
-    import scratchfcn as sf
-    x = sf.Tensor(array, requires_grad=True)
-    y = sf.ops.conv2d(x, weight, padding=1)
-    y.sum().backward()
+import scratchfcn as sf
+x = sf.Tensor(array, requires_grad=True)
+y = sf.ops.conv2d(x, weight, padding=1)
+y.sum().backward()
 """
 
 from importlib import import_module

@@ -77,7 +77,9 @@ def resolve_device(name: str) -> str:
     count = cupy.cuda.runtime.getDeviceCount()
     index = int(number) if number else cupy.cuda.runtime.getDevice()
     if index >= count:
-        raise DeviceError(f"device {name!r} does not exist: this machine has {count} GPU(s), cuda:0 to cuda:{count - 1}")
+        raise DeviceError(
+            f"device {name!r} does not exist: this machine has {count} GPU(s), cuda:0 to cuda:{count - 1}"
+        )
     return f"cuda:{index}"
 
 

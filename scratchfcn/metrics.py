@@ -1,14 +1,14 @@
 """How good is a segmentation? The four measures of the FCN paper, all read off one table of counts.
 
 Counting comes first. For every labelled pixel there is a true class i and a predicted class j; the confusion
-matrix n[i, j] counts the pixels of each combination, over a whole data set. Its diagonal is what the model got
-right, its row sums t_i = Σ_j n_ij are the pixels each class really has, its column sums those it was given.
+matrix n[i, j] counts the pixels of each combination, over a whole data set. Its diagonal is what the model
+got right, its row sums t_i = Σ_j n_ij are the pixels each class really has, its column sums those it got.
 
 The measures (paper, section 5) differ in how much the rare classes weigh:
 
     pixel accuracy        Σ_i n_ii / Σ_i t_i                  every pixel counts the same
     mean accuracy         mean over i of  n_ii / t_i          every class counts the same
-    mean IU               mean over i of  n_ii / u_i          … and pixels wrongly given to a class count against it
+    mean IU               mean over i of  n_ii / u_i          … and wrong claims count against a class
     freq. weighted IU     Σ_i t_i·(n_ii / u_i) / Σ_i t_i      IU, with the classes weighed by their size
 
 where u_i = t_i + Σ_j n_ji - n_ii is the union: the pixels that are class i in truth, in the prediction or in
@@ -33,8 +33,8 @@ class ConfusionMatrix:
     num_classes: K. Predictions are 0 … K-1, and so are labels.
     ignore_index: the label of pixels that do not count (void, borders of objects).
 
-    A class that cannot be scored is left out of the means: of the accuracy if no pixel truly is of that class,
-    of the IU if no pixel is, in truth or in prediction. Where nothing is left, the measure is NaN.
+    A class that cannot be scored is left out of the means: of the accuracy if no pixel truly is of that
+    class, of the IU if no pixel is, in truth or in prediction. Where nothing is left, the measure is NaN.
     Source: paper, section 5, and the reference repository's score.py.
     """
 
@@ -63,9 +63,9 @@ class ConfusionMatrix:
     def update(self, pred: Any, label: Any) -> None:
         """Count one batch: predicted and true class of every pixel, integers of equal shape, e.g. (N, H, W).
 
-        Arrays may be NumPy, CuPy or Tensors; counting happens where `pred` lives, without a copy to the host.
-        Errors: ValueError for unequal shapes and for a class outside 0 … K-1 at a pixel that counts, naming the
-        value; TypeError for arrays that are not integers.
+        Arrays may be NumPy, CuPy or Tensors; counting happens where `pred` lives, not on the host.
+        Errors: ValueError for unequal shapes and for a class outside 0 … K-1 at a pixel that counts (naming
+        it); TypeError for arrays that are not integers.
         """
         pred, label = _integers("pred", pred), _integers("label", label)
         if pred.shape != label.shape:

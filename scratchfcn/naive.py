@@ -30,7 +30,7 @@ Pair = int | tuple[int, int]
 
 def _pair(value: Pair) -> tuple[int, int]:
     """An int means the same number for height and width."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    return (value[0], value[1]) if isinstance(value, tuple | list) else (value, value)
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, dilation: int = 1, ceil: bool = False) -> int:
@@ -233,9 +233,7 @@ def relu(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def dropout(
-    x: np.ndarray, p: float = 0.5, training: bool = True, mask: np.ndarray | None = None
-) -> np.ndarray:
+def dropout(x: np.ndarray, p: float = 0.5, training: bool = True, mask: np.ndarray | None = None) -> np.ndarray:
     """Drop numbers, and scale up the rest so that the expected value stays the same.
 
     y = x * mask / (1 - p), with mask 1 where a number is kept and 0 where it is dropped
@@ -298,7 +296,7 @@ def pad(x: np.ndarray, padding: int | tuple[int, int] | tuple[int, int, int, int
     `padding` is an int for all four sides, (ph, pw) for both sides of height and width, or (left, right, top,
     bottom). Shapes: x (..., H, W) -> (..., top + H + bottom, left + W + right).
     """
-    if isinstance(padding, int) or len(padding) == 2:
+    if not isinstance(padding, tuple | list) or len(padding) == 2:
         ph, pw = _pair(padding)
         padding = (pw, pw, ph, ph)
     left, right, top, bottom = padding
@@ -387,17 +385,17 @@ def resize_bilinear(x: np.ndarray, size: Pair, align_corners: bool = False) -> n
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """Every output is a weighted sum of every input.
 
-    y[n, o] = bias[o] + sum over c of weight[o, c] * x[n, c]
+    y[.., o] = bias[o] + sum over c of weight[o, c] * x[.., c]
 
-    Shapes: x (N, C), weight (OC, C), bias (OC,) -> (N, OC).
+    Shapes: x (..., C), weight (OC, C), bias (OC,) -> (..., OC).
     """
-    N, C = x.shape
-    y = np.zeros((N, weight.shape[0]), x.dtype)
-    for n, o in np.ndindex(y.shape):
+    OC, C = weight.shape
+    y = np.zeros((*x.shape[:-1], OC), x.dtype)
+    for *at, o in np.ndindex(y.shape):
         total = 0.0 if bias is None else bias[o]
         for c in range(C):
-            total += weight[o, c] * x[n, c]
-        y[n, o] = total
+            total += weight[o, c] * x[(*at, c)]
+        y[(*at, o)] = total
     return y
 
 
@@ -482,14 +480,15 @@ def softmax_cross_entropy(
 
     "sum" adds weight[label] * nll over the kept pixels, those whose label is not `ignore_index`; "mean"
     divides that by the sum of weight[label] (with no weights: by the number of kept pixels), and is 0 when
-    none is kept. Shapes: logits (N, K, H, W), labels (N, H, W), weight (K,) -> ().
+    none is kept. Shapes: logits (N, K, H, W), labels (N, H, W), weight (K,) -> (). Pixels may lie along any
+    number of axes: whole images have logits (N, K) and labels (N,).
     """
     loss, weights = 0.0, 0.0
-    for n, i, j in np.ndindex(labels.shape):
-        label = labels[n, i, j]
+    for n, *pixel in np.ndindex(labels.shape):
+        label = labels[(n, *pixel)]
         if label == ignore_index:
             continue
-        scores = logits[n, :, i, j]
+        scores = logits[(n, slice(None), *pixel)]  # (K,)
         m = max(scores)  # taken out of the logarithm, so that exp cannot overflow
         total = 0.0
         for score in scores:

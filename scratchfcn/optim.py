@@ -44,7 +44,9 @@ class Optimizer:
     def _group(self, params: Any, lr: float | None = None, weight_decay: float | None = None, **mult: float) -> dict:
         unknown = set(mult) - {"lr_mult", "decay_mult"}
         if unknown:
-            raise ValueError(f"{type(self).__name__}: unknown group settings {sorted(unknown)}; use lr_mult, decay_mult")
+            raise ValueError(
+                f"{type(self).__name__}: unknown group settings {sorted(unknown)}; use lr_mult, decay_mult"
+            )
         params = [params] if isinstance(params, Parameter) else list(params)
         lr_mult = mult.get("lr_mult", 1.0) * (1.0 if lr is None else lr / self.lr)
         decay = (self.weight_decay if weight_decay is None else weight_decay) * mult.get("decay_mult", 1.0)
@@ -87,7 +89,9 @@ class Optimizer:
             number, _, slot = name.partition(".")
             fits = number.isdecimal() and int(number) < len(self.parameters) and slot in self.slots
             if not fits or array.shape != self.parameters[int(number)].shape:
-                raise ValueError(f"{type(self).__name__}: state {name!r} {array.shape} belongs to another model or optimiser")
+                raise ValueError(
+                    f"{type(self).__name__}: state {name!r} {array.shape} belongs to another model or optimiser"
+                )
             weights = self.parameters[int(number)].data
             self.state[int(number)][slot] = to_device(array.astype(weights.dtype), device_of(weights))
 

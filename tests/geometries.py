@@ -137,8 +137,7 @@ def conv2d(draw: st.DrawFn, longest: int = 8) -> Case:
     rows, cols = draw(windows(conv_axes))
     groups, per_group, out_per_group = draw(small), draw(small), draw(small)
     H, W = (
-        draw(st.integers(max(1, w.span - 2 * w.padding), max(longest, w.span - 2 * w.padding)))
-        for w in (rows, cols)
+        draw(st.integers(max(1, w.span - 2 * w.padding), max(longest, w.span - 2 * w.padding))) for w in (rows, cols)
     )
     C, OC = groups * per_group, groups * out_per_group
     return Case(
@@ -337,9 +336,10 @@ def resize_bilinear(draw: st.DrawFn, longest: int = 8) -> Case:
 
 @st.composite
 def linear(draw: st.DrawFn) -> Case:
-    """x (N, C), weight (OC, C), bias or None."""
-    N, C, OC = (draw(st.integers(1, 7)) for _ in range(3))
-    return Case([(N, C), (OC, C), optional(draw, (OC,))], {}, draw(kinds), draw(seeds))
+    """x (..., C), weight (OC, C), bias or None."""
+    front = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    C, OC = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    return Case([(*front, C), (OC, C), optional(draw, (OC,))], {}, draw(kinds), draw(seeds))
 
 
 @st.composite
@@ -382,15 +382,16 @@ def local_response_norm(draw: st.DrawFn, longest: int = 4) -> Case:
 
 @st.composite
 def softmax_cross_entropy(draw: st.DrawFn, longest: int = 5) -> Case:
-    """logits (N, K, H, W); labels (N, H, W) and class weights among the settings.
+    """logits (N, K), (N, K, H) or (N, K, H, W); labels and class weights among the settings.
 
     From no ignored pixel to nothing but ignored ones; `ignore_index` outside the classes or one of them.
     """
-    N, K, H, W = draw(image_shapes(longest))
+    N, K, *pixels = draw(image_shapes(longest))
+    pixels = pixels[: draw(st.integers(0, 2))]
     ignore_index = draw(st.sampled_from([255, -100, 0]))
-    case = Case([(N, K, H, W)], {}, draw(kinds), draw(seeds))
+    case = Case([(N, K, *pixels)], {}, draw(kinds), draw(seeds))
     case.arrays[0] *= draw(st.sampled_from([1.0, 1000.0]))
-    labels = case.rng.integers(0, K, (N, H, W))
+    labels = case.rng.integers(0, K, (N, *pixels))
     labels[case.rng.random(labels.shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = ignore_index
     dtypes = [np.int64, np.int32] if ignore_index < 0 else [np.int64, np.uint8]
     case.settings = {

@@ -109,9 +109,7 @@ def test_equals_the_definition_by_sets(batch: tuple[int, list[int], list[int]]) 
 
 
 @given(batches(), st.integers(0, 40))
-def test_streaming_and_merging_equal_counting_at_once(
-    batch: tuple[int, list[int], list[int]], cut: int
-) -> None:
+def test_streaming_and_merging_equal_counting_at_once(batch: tuple[int, list[int], list[int]], cut: int) -> None:
     K, pred, label = batch[0], np.array(batch[1], int), np.array(batch[2], int)
     at_once = counted(pred, label, K)
     streamed = counted(pred[:cut], label[:cut], K)

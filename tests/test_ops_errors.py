@@ -206,12 +206,8 @@ CASES: list[tuple[str, Callable[[], Any], Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("op", "call", "error", "words"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)]
-)
-def test_error_names_the_op_and_the_numbers(
-    op: str, call: Callable[[], Any], error: Any, words: list[str]
-) -> None:
+@pytest.mark.parametrize(("op", "call", "error", "words"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_error_names_the_op_and_the_numbers(op: str, call: Callable[[], Any], error: Any, words: list[str]) -> None:
     with pytest.raises(error) as caught:
         call()
     message = str(caught.value)

@@ -114,13 +114,20 @@ def test_conv_transpose2d_is_the_adjoint_of_conv2d(device: str, drawn: tuple[Cas
     x, w = (sf.Tensor(a, device=device) for a in case.arrays[:2])
     forth = sf.ops.conv2d(x, w, **case.settings)
     y = case.upstream(forth.shape)
-    back = sf.ops.conv_transpose2d(
-        sf.Tensor(y, device=device), w, output_padding=output_padding, **case.settings
-    )
+    back = sf.ops.conv_transpose2d(sf.Tensor(y, device=device), w, output_padding=output_padding, **case.settings)
     assert back.shape == x.shape
     left, right = (forth.numpy() * y).sum(), (case.arrays[0] * back.numpy()).sum()
     size = np.abs(forth.numpy() * y).sum() + np.abs(case.arrays[0] * back.numpy()).sum()  # sums may cancel
     assert abs(left - right) <= 1e-12 * (1.0 + size)
+
+
+def test_conv_transpose2d_of_single_pixels_still_pads_its_output(device: str) -> None:
+    """A 1x1 kernel looks like a plain matrix product, but dilation allows an output_padding beside it."""
+    x, w, b = np.ones((1, 1, 2, 2)), np.full((1, 1, 1, 1), 3.0), np.array([0.5])
+    settings = {"output_padding": (0, 1), "dilation": 2}
+    y = sf.ops.conv_transpose2d(*(sf.Tensor(a, device=device) for a in (x, w, b)), **settings)
+    np.testing.assert_array_equal(y.numpy(), [[[[3.5, 3.5, 0.5], [3.5, 3.5, 0.5]]]])
+    np.testing.assert_array_equal(naive.conv_transpose2d(x, w, b, **settings), y.numpy())
 
 
 @few

@@ -72,7 +72,7 @@ def ours(
         a = a.astype(dtype if a.dtype.kind == "f" else a.dtype)  # labels stay what they are
         return sf.backend.to_device(in_memory(a, layout), device)
 
-    xs = [None if a is None else sf.Tensor(move(a), requires_grad=True) for a in case.arrays]
+    xs = [None if a is None else sf.Tensor(move(a), requires_grad=True, device=device) for a in case.arrays]
     y = case.call(getattr(sf.ops, name), xs, move)
     gy = move(case.upstream(y.shape))
     y.backward(gy)
@@ -140,17 +140,47 @@ def test_batch_norm2d_updates_the_running_statistics_as_torch_does(device: str, 
     close(moved[1], var, 1e-9, "running_var")
 
 
-@pytest.mark.parametrize("name", ["max_pool2d", "relu"])
-def test_nan_is_not_hidden(name: str, device: str) -> None:
+@pytest.mark.parametrize("name", ["conv2d", "conv1x1", "conv_transpose2d", "linear", "batch_norm2d"])
+@settings(max_examples=20)
+@given(data=st.data())
+def test_parameters_get_the_same_gradient_where_the_input_wants_none(
+    name: str, device: str, data: st.DataObject
+) -> None:
+    case = data.draw(ALL[name]())
+    _, (_, *parameters) = ours(name, case, device)
+    x, *again = [None if a is None else sf.Tensor(a, requires_grad=True, device=device) for a in case.arrays]
+    x.requires_grad = False  # a photograph, for the first layer
+    y = case.call(getattr(sf.ops, name), [x, *again], lambda a: sf.backend.to_device(a.copy(), device))
+    y.backward(case.upstream(y.shape))
+    assert x.grad is None
+    for p, q in zip(parameters, again, strict=True):
+        if p is not None:
+            close(q.grad, sf.backend.to_numpy(p.grad), 1e-12, name)
+
+
+@given(data=st.data())
+def test_an_op_works_on_arrays_without_any_tensor(device: str, data: st.DataObject) -> None:
+    """`f.forward(x, w, b)`, then `f.backward(gy)`: all that a debugger, or a learner, needs."""
+    case = data.draw(ALL["conv2d"]())
+    y, xs = ours("conv2d", case, device)
+    f = sf.ops.Conv2d(**case.settings)
+    arrays = [None if x is None else x.data for x in xs]
+    close(f.forward(*arrays), y.numpy(), 1e-12, "output")
+    gradients = f.backward(sf.backend.to_device(case.upstream(y.shape), device))
+    for x, g in zip(xs, gradients, strict=True):
+        if x is not None:
+            close(g, sf.backend.to_numpy(x.grad), 1e-12, "gradient")
+
+
+def test_max_pool2d_shows_a_nan_in_every_window_that_holds_it(device: str) -> None:
     x = np.full((1, 1, 3, 3), -1.0)
-    x[0, 0, 1, 1] = np.nan
-    if name == "max_pool2d":
-        y = sf.ops.max_pool2d(sf.Tensor(x, device=device), 2, stride=1)
-        assert np.isnan(y.numpy()).all()  # the middle pixel is in each of the four windows
-    else:
-        y = sf.ops.relu(sf.Tensor(x, device=device)).numpy()
-        assert np.isnan(y[0, 0, 1, 1])
-        assert np.isnan(y).sum() == 1
+    x[0, 0, 1, 1] = np.nan  # the middle pixel is in each of the four windows
+    assert np.isnan(sf.ops.max_pool2d(sf.Tensor(x, device=device), 2, stride=1).numpy()).all()
+
+
+def test_relu_keeps_a_nan(device: str) -> None:
+    y = sf.ops.relu(sf.Tensor(np.array([-1.0, np.nan, 2.0]), device=device)).numpy()
+    assert np.isnan(y).tolist() == [False, True, False]
 
 
 # ---- dropout: torch's random numbers are not ours, so the mask is read off the output ----------------------

@@ -53,9 +53,7 @@ def read_image(path: str | Path) -> np.ndarray:
     except DataError:
         raise
     except _DAMAGE as error:
-        raise DataError(
-            f"{path}: mode {picture.mode} cannot be shown as RGB ({error})", "save it as RGB"
-        ) from error
+        raise DataError(f"{path}: mode {picture.mode} cannot be shown as RGB ({error})", "save it as RGB") from error
 
 
 def read_label(path: str | Path) -> np.ndarray:
@@ -128,13 +126,12 @@ def _open(path: Path) -> Image.Image:
             return picture
     except UnidentifiedImageError:
         raise DataError(
-            f"{path}: not an image {_beginning(path)}", "replace it, or remove it from the folder"
+            f"{path}: not an image, or damaged from the start {_beginning(path)}",
+            "replace it, or remove it from the folder",
         ) from None
     except _DAMAGE as error:
         problem = f"{path}: the image is damaged or cut short ({error})"
-        raise DataError(
-            problem, "copy or download it again; a viewer that shows it may hide the damage"
-        ) from error
+        raise DataError(problem, "copy or download it again; a viewer that shows it may hide the damage") from error
 
 
 def _beginning(path: Path) -> str:
@@ -149,9 +146,7 @@ def _to_rgb(picture: Image.Image, path: str | Path) -> Image.Image:
     if picture.mode.startswith("I"):
         return _sixteen_to_eight_bits(picture, path).convert("RGB")
     if picture.mode == "F":
-        problem = (
-            f"{path}: pixels are floating-point numbers, so nothing says which is black and which is white"
-        )
+        problem = f"{path}: pixels are floating-point numbers, so nothing says which is black and which is white"
         raise DataError(problem, "save it with 8 or 16 bits per channel")
     if not picture.has_transparency_data:
         return picture.convert("RGB")
@@ -189,14 +184,11 @@ def _as_ids(values: np.ndarray, path: str | Path) -> np.ndarray:
     if bad.any():
         row, col = np.argwhere(bad)[0]
         raise DataError(
-            f"{path}: value {values[row, col]} at (row {row}, col {col}); "
-            "class ids end at 254, and 255 is 'ignored'",
+            f"{path}: value {values[row, col]} at (row {row}, col {col}); class ids end at 254, and 255 is 'ignored'",
             "save the mask with 8 bits; if the ids were scaled to look brighter, undo that",
         )
     if (values != values.astype(np.uint8)).any():
-        raise DataError(
-            f"{path}: fractions in a mask; class ids are whole numbers", "save the mask with 8 bits"
-        )
+        raise DataError(f"{path}: fractions in a mask; class ids are whole numbers", "save the mask with 8 bits")
     return values.astype(np.uint8)
 
 

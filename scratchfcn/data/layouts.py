@@ -38,9 +38,7 @@ def open_dataset(root: str | Path, split: str, num_classes: int | None = None) -
     _check_split(root, split, camvid_splits)
     dataset = CamVid(root, split)
     if num_classes not in (None, len(dataset.classes)):
-        problem = (
-            f"{root}: CamVid's layout has {len(dataset.classes)} classes, but {num_classes} are asked for"
-        )
+        problem = f"{root}: CamVid's layout has {len(dataset.classes)} classes, but {num_classes} are asked for"
         raise DataError(problem, f"leave the number out, or arrange the folder as your own\n  {ACCEPTED}")
     return dataset
 
@@ -56,8 +54,6 @@ def _check_split(root: Path, split: str, splits: set[str]) -> None:
 
 
 def _contents(root: Path) -> str:
-    names = sorted(
-        path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith(".")
-    )
+    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return shown or "nothing"

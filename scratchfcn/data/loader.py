@@ -66,9 +66,7 @@ class Loader:
             given = f"batch_size {batch_size}, prefetch {prefetch}, workers {workers}"
             raise ValueError(f"Loader: {given}: the first two must be at least 1, workers at least 0")
         if drop_last and len(dataset) < batch_size:
-            raise ValueError(
-                f"Loader: drop_last leaves nothing of {len(dataset)} images in batches of {batch_size}"
-            )
+            raise ValueError(f"Loader: drop_last leaves nothing of {len(dataset)} images in batches of {batch_size}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.transform = transform
@@ -117,9 +115,7 @@ class Loader:
             image, label = self.dataset.read(i)
             image, label = self.transform(image, label, np.random.default_rng([self.seed, number, i]))
             if image.dtype != np.float32 or image.ndim != 3 or len(image) != 3:
-                raise ValueError(
-                    f"the transform must end in Normalise, but gives {image.dtype} {image.shape}"
-                )
+                raise ValueError(f"the transform must end in Normalise, but gives {image.dtype} {image.shape}")
         except DataError:
             raise  # names its file already
         except Exception as error:
@@ -137,9 +133,7 @@ class Cached(Dataset):
         limit_bytes: beyond this much, further samples are read anew each time.
     """
 
-    def __init__(
-        self, dataset: Dataset, transform: Transform | None = None, limit_bytes: int = 1 << 30
-    ) -> None:
+    def __init__(self, dataset: Dataset, transform: Transform | None = None, limit_bytes: int = 1 << 30) -> None:
         self.dataset = dataset
         self.classes = dataset.classes
         self.root = dataset.root

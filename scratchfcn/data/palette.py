@@ -95,9 +95,7 @@ class Classes:
         colours = np.array(self.colours, dtype=np.uint8)
         _check_names(names)
         if colours.shape != (len(names), 3):
-            raise DataError(
-                f"classes: {len(names)} names need {len(names)} RGB colours, not shape {colours.shape}"
-            )
+            raise DataError(f"classes: {len(names)} names need {len(names)} RGB colours, not shape {colours.shape}")
         colours.flags.writeable = False
         object.__setattr__(self, "names", names)  # the way in, once, for a frozen dataclass
         object.__setattr__(self, "colours", colours)

@@ -44,9 +44,7 @@ class Shapes(Dataset):
         num_shapes: tuple[int, int] = (2, 5),
     ) -> None:
         if length < 1 or min(size) < 1 or seed < 0:
-            raise ValueError(
-                f"Shapes: length {length} and size {size} must be at least 1, seed {seed} at least 0"
-            )
+            raise ValueError(f"Shapes: length {length} and size {size} must be at least 1, seed {seed} at least 0")
         if not 0 <= num_shapes[0] <= num_shapes[1]:
             raise ValueError(f"Shapes: num_shapes {num_shapes} must be (fewest, most)")
         self.length, self.size, self.seed, self.num_shapes = length, size, seed, num_shapes
@@ -118,24 +116,20 @@ def _place_shape(rng: np.random.Generator, image: np.ndarray, label: np.ndarray,
     hole = _turned(OUTLINES[0], 0.0) * radius * HOLE + centre if SHAPES[kind] == "ring" else None
     cover = _coverage(outline, hole, left, top, right - left, bottom - top)  # (h, w)
     part = (slice(top, bottom), slice(left, right))
-    fill = (
-        _contrasting_colour(rng, image[part]) + rng.uniform(-45, 45, 3) * pattern[part][:, :, None]
-    )  # (h, w, 3)
+    fill = _contrasting_colour(rng, image[part]) + rng.uniform(-45, 45, 3) * pattern[part][:, :, None]  # (h, w, 3)
     share = cover[:, :, None] / np.float32(255)  # (h, w, 1)
     image[part] += share * (fill.astype(np.float32) - image[part])
     label[part][cover >= 128] = kind + 1  # 0 is the background
 
 
-def _coverage(
-    outline: np.ndarray, hole: np.ndarray | None, left: int, top: int, w: int, h: int
-) -> np.ndarray:
+def _coverage(outline: np.ndarray, hole: np.ndarray | None, left: int, top: int, w: int, h: int) -> np.ndarray:
     """How much of each pixel the outline covers, 0..255: uint8 (h, w)."""
     canvas = Image.new("L", (w * FINER, h * FINER))
     draw = ImageDraw.Draw(canvas)
     for corners, ink in ((outline, 255), (hole, 0)):
         if corners is not None:
-            # Pillow counts from the middle of the first fine pixel, we from its corner: hence the half
-            points = (corners - (left, top)) * FINER - 0.5
+            # Pillow cuts numbers off towards zero; rounding down keeps outlines straight across the edge
+            points = np.floor((corners - (left, top)) * FINER)
             draw.polygon(points.ravel().tolist(), fill=ink)
     return np.asarray(canvas.reduce(FINER))
 
@@ -143,9 +137,7 @@ def _coverage(
 def _contrasting_colour(rng: np.random.Generator, behind: np.ndarray) -> np.ndarray:
     """Of eight random colours, the one whose nearest pixel in what lies behind is farthest away."""
     h, w, _ = behind.shape
-    pixels = behind[:: h // 6 + 1, :: w // 6 + 1].reshape(
-        -1, 3
-    )  # at most 36: enough to know a pattern's colours
+    pixels = behind[:: h // 6 + 1, :: w // 6 + 1].reshape(-1, 3)  # at most 36: enough to know a pattern's colours
     colours = rng.uniform(15, 240, (8, 3)).astype(np.float32)
     distance = ((colours[:, None] - pixels[None]) ** 2).sum(axis=2)  # (8, pixels)
     return colours[distance.min(axis=1).argmax()]

@@ -7,7 +7,19 @@ from .fcn import FCN, FCN8s, FCN16s, FCN32s, fcn8s, fcn16s, fcn32s
 from .small import Small
 from .vgg import VGG16
 
-__all__ = ["FCN", "NAMES", "VGG16", "FCN8s", "FCN16s", "FCN32s", "Small", "build", "fcn8s", "fcn16s", "fcn32s"]
+__all__ = [
+    "FCN",
+    "NAMES",
+    "VGG16",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
+    "Small",
+    "build",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
+]
 
 NAMES = {
     f"{kind}_{backbone}": (builder, backbone)

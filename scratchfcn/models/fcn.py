@@ -33,7 +33,9 @@ class FCN(nn.Module):
     learn_upsampling: whether the bilinear kernels are learned, or stay as they are.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, dropout: float = 0.5, learn_upsampling: bool = True) -> None:
+    def __init__(
+        self, backbone: nn.Module, num_classes: int, dropout: float = 0.5, learn_upsampling: bool = True
+    ) -> None:
         if num_classes < 1:
             raise ValueError(f"FCN: num_classes must be at least 1, got {num_classes}")
         self.num_classes, self.learn_upsampling = num_classes, learn_upsampling

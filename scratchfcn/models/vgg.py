@@ -10,7 +10,13 @@ from .. import nn
 from ..geometry import Window
 from ..tensor import Tensor
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # output channels per 3x3 conv
+STAGES = (
+    (64, 64),
+    (128, 128),
+    (256, 256, 256),
+    (512, 512, 512),
+    (512, 512, 512),
+)  # output channels per 3x3 conv
 
 
 class VGG16(nn.Module):

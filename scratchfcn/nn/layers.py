@@ -123,7 +123,10 @@ class MaxPool2d(Module):
     ) -> None:
         self.kernel_size = pair(kernel_size, "MaxPool2d: kernel_size")
         self.stride = self.kernel_size if stride is None else pair(stride, "MaxPool2d: stride")
-        self.padding, self.dilation = pair(padding, "MaxPool2d: padding"), pair(dilation, "MaxPool2d: dilation")
+        self.padding, self.dilation = (
+            pair(padding, "MaxPool2d: padding"),
+            pair(dilation, "MaxPool2d: dilation"),
+        )
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:

@@ -60,6 +60,8 @@ class Softmax(Function):
         self.axis = axis
 
     def forward(self, x: Any) -> Any:
+        if not -x.ndim <= self.axis < x.ndim:
+            raise ValueError(f"softmax: axis {self.axis} does not exist in an input of shape {x.shape}")
         xp = array_module(x)
         e = xp.exp(x - x.max(axis=self.axis, keepdims=True))
         self.y = e / e.sum(axis=self.axis, keepdims=True)

@@ -25,6 +25,7 @@ from .im2col import (
     window_settings,
 )
 from .layout import channel_rows, from_channel_rows
+from .subpixel import Subpixel
 
 
 class Conv2d(Function):
@@ -61,8 +62,10 @@ class Conv2d(Function):
         gb = gy.sum(axis=1)  # (OC,): the bias was added to every pixel
         gy = gy.reshape(G, OC // G, -1)
 
-        gw = gy @ self.cols.swapaxes(1, 2)  # (G, OC/G, CG*KH*KW)
-        gw = gw.reshape(OC, CG, KH, KW)
+        # gw = gy @ colsᵀ, computed as its own transpose: BLAS does the same product 1.4x faster with the
+        # taller matrix first
+        gw = self.cols @ gy.swapaxes(1, 2)  # (G, CG*KH*KW, OC/G)
+        gw = gw.swapaxes(1, 2).reshape(OC, CG, KH, KW)
 
         if not self.needs_grad(0):  # the first layer: nobody asks for the photograph's gradient
             return None, gw, gb
@@ -141,7 +144,11 @@ class ConvTranspose2d(Function):
         dilation: int | Pair = 1,
     ) -> None:
         self.stride, self.padding, self.output_padding, self.dilation = window_settings(
-            "conv_transpose2d", stride=stride, padding=padding, output_padding=output_padding, dilation=dilation
+            "conv_transpose2d",
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
         )
         self.groups = groups
         for extra, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True):
@@ -152,27 +159,33 @@ class ConvTranspose2d(Function):
 
     def forward(self, x: Any, w: Any, b: Any = None) -> Any:
         check_conv("conv_transpose2d", x, w, b, self.groups, in_axis=0)
-        N, C, H, W = x.shape
-        C, OCG, KH, KW = w.shape
+        N, C, H, W = self.x_shape = x.shape
+        _, OCG, KH, KW = w.shape
         G = self.groups
-        self.y_shape = (N, G * OCG, *self._output_size((H, W), (KH, KW)))
+        OH, OW = self._output_size((H, W), (KH, KW))
+        self.w, self.x_rows, self.subpixel = w, channel_rows(x).reshape(G, C // G, N * H * W), None
 
-        x_rows = channel_rows(x).reshape(G, C // G, N * H * W)
-        w_rows = w.reshape(G, C // G, OCG * KH * KW)
-        cols = w_rows.swapaxes(1, 2) @ x_rows  # (G, OCG*KH*KW, N*H*W)
-        cols = cols.reshape(G * OCG * KH * KW, N * H * W)
-        y = col2im(cols, self.y_shape, (KH, KW), self.stride, self.padding, self.dilation, (H, W))
+        upsampling = Subpixel((KH, KW), self.stride, G)
+        if self.applies(upsampling, (OH, OW)):  # the same sums in another order, several times faster
+            self.subpixel = upsampling
+            y = upsampling.forward(x, w, (OH, OW), self.padding)
+        else:
+            w_rows = w.reshape(G, C // G, OCG * KH * KW)
+            cols = w_rows.swapaxes(1, 2) @ self.x_rows  # (G, OCG*KH*KW, N*H*W)
+            cols = cols.reshape(G * OCG * KH * KW, N * H * W)
+            y_shape = (N, G * OCG, OH, OW)
+            y = col2im(cols, y_shape, (KH, KW), self.stride, self.padding, self.dilation, (H, W))
         if b is not None:
             y += b[:, None, None]
-
-        self.x_rows, self.w, self.x_size = x_rows, w, (H, W)
         return y  # (N, OC, OH, OW)
 
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
-        C, OCG, KH, KW = self.w.shape
-        G, (H, W) = self.groups, self.x_size
-        N = gy.shape[0]
+        N, C, H, W = self.x_shape
+        _, OCG, KH, KW = self.w.shape
+        G = self.groups
         gb = gy.sum(axis=(0, 2, 3))  # (OC,)
+        if self.subpixel is not None:
+            return *self.subpixel.backward(gy, self.x_shape, self.w, self.padding), gb
 
         gcols = im2col(gy, (KH, KW), self.stride, self.padding, self.dilation, (H, W))
         gcols = gcols.reshape(G, OCG * KH * KW, N * H * W)
@@ -184,6 +197,11 @@ class ConvTranspose2d(Function):
         w_rows = self.w.reshape(G, C // G, OCG * KH * KW)
         gx = (w_rows @ gcols).reshape(C, N * H * W)
         return from_channel_rows(gx, N, H, W), gw, gb
+
+    def applies(self, subpixel: Subpixel, output: Pair) -> bool:
+        """Whether the fast way of subpixel.py computes this: a real upsampling, undilated, of an ordinary size."""
+        strided, undilated = max(self.stride) > 1, self.dilation == (1, 1)
+        return strided and undilated and subpixel.covers(self.x_shape[2:], output, self.padding)
 
     def _output_size(self, size: Pair, kernel: Pair) -> Pair:
         settings = zip(size, kernel, self.stride, self.padding, self.output_padding, self.dilation, strict=True)
@@ -236,12 +254,22 @@ def check_conv(op: str, x: Any, w: Any, b: Any, groups: int, in_axis: int) -> No
         raise ValueError(f"{op}: x must be (N, C, H, W) and weight 4-dimensional, got {x.shape} and {w.shape}")
     if x.dtype != w.dtype or x.dtype.kind != "f":
         raise TypeError(f"{op}: x is {x.dtype} but weight is {w.dtype}; both must be the same floating point type")
+    if b is not None and b.dtype != x.dtype:
+        raise TypeError(f"{op}: x is {x.dtype} but bias is {b.dtype}; both must be the same type")
+    if not hasattr(groups, "__index__"):
+        raise TypeError(f"{op}: groups must be a whole number, got {groups!r}")
     C = x.shape[1]
     if groups < 1 or C % groups or w.shape[0] % groups:
-        raise ValueError(f"{op}: groups {groups} must divide the {C} channels of x and the {w.shape[0]} of weight {w.shape}")
+        raise ValueError(
+            f"{op}: groups {groups} must divide the {C} channels of x and the {w.shape[0]} of weight {w.shape}"
+        )
     expected = w.shape[1] * groups if in_axis == 1 else w.shape[0]
     if C != expected:
-        raise ValueError(f"{op}: x has {C} channels but weight {w.shape} expects {expected}" + f" (groups {groups})" * (groups > 1))
+        raise ValueError(
+            f"{op}: x has {C} channels but weight {w.shape} expects {expected}" + f" (groups {groups})" * (groups > 1)
+        )
     OC = w.shape[0] if in_axis == 1 else w.shape[1] * groups
     if b is not None and b.shape != (OC,):
-        raise ValueError(f"{op}: bias has shape {b.shape} but weight {w.shape} makes {OC} channels, so it must be ({OC},)")
+        raise ValueError(
+            f"{op}: bias has shape {b.shape} but weight {w.shape} makes {OC} channels, so it must be ({OC},)"
+        )

@@ -12,7 +12,11 @@ class Linear(Function):
         if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
             raise ValueError(f"linear: x {x.shape} and weight {w.shape} do not fit: need (…, IN) and (OUT, IN)")
         if x.dtype != w.dtype or x.dtype.kind != "f":
-            raise TypeError(f"linear: x is {x.dtype} but weight is {w.dtype}; both must be the same floating point type")
+            raise TypeError(
+                f"linear: x is {x.dtype} but weight is {w.dtype}; both must be the same floating point type"
+            )
+        if b is not None and b.dtype != x.dtype:
+            raise TypeError(f"linear: x is {x.dtype} but bias is {b.dtype}; both must be the same type")
         if b is not None and b.shape != w.shape[:1]:
             raise ValueError(f"linear: bias has shape {b.shape} but weight {w.shape} needs ({w.shape[0]},)")
         self.x, self.w = x, w

@@ -100,5 +100,7 @@ def check_class_weight(x: Any, weight: Any) -> Any:
         return None
     weight = array_module(x).asarray(weight, dtype=x.dtype)
     if weight.shape != (x.shape[1],):
-        raise ValueError(f"softmax_cross_entropy: weight has shape {weight.shape}; {x.shape[1]} classes need ({x.shape[1]},)")
+        raise ValueError(
+            f"softmax_cross_entropy: weight has shape {weight.shape}; {x.shape[1]} classes need ({x.shape[1]},)"
+        )
     return weight

@@ -26,17 +26,16 @@ class BatchNorm2d(Function):
         if self.training:
             self.M = planes.size // C
             mean = planes.mean(axis=(1, 2, 3))  # (C,)
-            xhat = planes - mean[:, None, None, None]
-            rows = xhat.reshape(C, 1, self.M)
+            centred = planes - mean[:, None, None, None]
+            rows = centred.reshape(C, 1, self.M)
             var = (rows @ rows.swapaxes(1, 2)).reshape(C) / self.M  # (C,): Σ (x - mean)² / M, as C dot products
             self._update_running(mean, var)
         else:
             mean, var = self.running_mean.astype(x.dtype), self.running_var.astype(x.dtype)
-            xhat = planes - mean[:, None, None, None]
-        self.scale = (1.0 / (var + self.eps) ** 0.5).astype(x.dtype)  # (C,)
-        xhat *= self.scale[:, None, None, None]
-        self.xhat, self.weight = xhat, weight  # xhat (C, N, H, W)
-        y = xhat * weight[:, None, None, None]
+            centred = planes - mean[:, None, None, None]
+        self.scale = (1.0 / (var + self.eps) ** 0.5).astype(x.dtype)  # (C,): x̂ = centred·scale, never stored
+        self.centred, self.weight = centred, weight  # centred (C, N, H, W)
+        y = centred * (weight * self.scale)[:, None, None, None]
         y += bias[:, None, None, None]
         return y.transpose(1, 0, 2, 3)  # (N, C, H, W)
 
@@ -44,12 +43,12 @@ class BatchNorm2d(Function):
         gy = gy.transpose(1, 0, 2, 3)  # (C, N, H, W)
         C = gy.shape[0]
         gbias = gy.sum(axis=(1, 2, 3))  # (C,)
-        gweight = (gy.reshape(C, 1, -1) @ self.xhat.reshape(C, -1, 1)).reshape(C)  # (C,): Σ gy·x̂
+        gweight = self.scale * (gy.reshape(C, 1, -1) @ self.centred.reshape(C, -1, 1)).reshape(C)  # (C,): Σ gy·x̂
         if not self.needs_grad(0):
             return None, gweight, gbias
         gx = gy
         if self.training:
-            gx = gy - self.xhat * (gweight / self.M)[:, None, None, None]
+            gx = gy - self.centred * (self.scale * gweight / self.M)[:, None, None, None]
             gx -= (gbias / self.M)[:, None, None, None]
         gx = gx * (self.weight * self.scale)[:, None, None, None]
         return gx.transpose(1, 0, 2, 3), gweight, gbias
@@ -85,14 +84,18 @@ def batch_norm2d(
 def check_batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool) -> None:
     """The vectors belong to x's channels; a batch of one value per channel has no variance."""
     if x.ndim != 4 or x.dtype.kind != "f":
-        raise ValueError(f"batch_norm2d: x must be a floating point image (N, C, H, W), got {x.dtype} of shape {x.shape}")
+        raise ValueError(
+            f"batch_norm2d: x must be a floating point image (N, C, H, W), got {x.dtype} of shape {x.shape}"
+        )
     C = x.shape[1]
     vectors = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": var}
     for what, vector in vectors.items():
         if vector.shape != (C,):
             raise ValueError(f"batch_norm2d: x has {C} channels but {what} has shape {vector.shape}; it must be ({C},)")
     if weight.dtype != x.dtype or bias.dtype != x.dtype:
-        raise TypeError(f"batch_norm2d: x is {x.dtype} but weight is {weight.dtype} and bias {bias.dtype}; use one type")
+        raise TypeError(
+            f"batch_norm2d: x is {x.dtype} but weight is {weight.dtype} and bias {bias.dtype}; use one type"
+        )
     if training and x.size == C:
         raise ValueError(
             f"batch_norm2d: training on one value per channel, x {x.shape}: its variance is 0 and x̂ says nothing; "

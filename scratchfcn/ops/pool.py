@@ -46,15 +46,16 @@ class MaxPool2d(Function):
         planes = padded_planes(x, frame.padding, float("-inf"))  # (C, N, H', W')
         positions = taps(self.kernel, self.stride, self.dilation, frame.output)
 
-        y, winner = None, None  # winner: number of the kernel position that holds the maximum so far
-        for k, (_, _, rows, columns) in enumerate(positions):
-            candidate = planes[:, :, rows, columns]  # (C, N, OH, OW)
-            if y is None:
-                y = candidate.copy()
-                winner = array_module(x).zeros(y.shape, "uint8" if len(positions) <= 256 else "int32")
-                continue
-            winner[candidate > y] = k  # strictly greater: the first of equals stays
-            array_module(x).maximum(y, candidate, out=y)  # a NaN wins and stays
+        xp = array_module(x)
+        _, _, rows, columns = positions[0]
+        y = planes[:, :, rows, columns].copy()  # (C, N, OH, OW)
+        # the number of the kernel position that holds the maximum so far
+        winner = xp.zeros(y.shape, "uint8" if len(positions) <= 256 else "int32")
+        for k, (_, _, rows, columns) in enumerate(positions[1:], start=1):
+            candidate = planes[:, :, rows, columns]
+            beaten = (candidate > y) * winner.dtype.type(k)  # strictly greater: the first of equals stays
+            xp.maximum(winner, beaten, out=winner)  # k grows, so the latest to win is the largest
+            xp.maximum(y, candidate, out=y)  # a NaN wins and stays
         self.winner, self.x_shape = winner, x.shape
         return y.transpose(1, 0, 2, 3)  # (N, C, OH, OW)
 
@@ -62,8 +63,12 @@ class MaxPool2d(Function):
         gy = gy.transpose(1, 0, 2, 3)  # (C, N, OH, OW)
         xp = array_module(gy)
         planes = xp.zeros(self.frame.shape, gy.dtype)  # (C, N, H', W')
+        apart = self.dilation == (1, 1) and all(s >= k for s, k in zip(self.stride, self.kernel, strict=True))
         for k, (_, _, rows, columns) in enumerate(taps(self.kernel, self.stride, self.dilation, self.frame.output)):
-            planes[:, :, rows, columns] += gy * (self.winner == k)
+            if apart:  # no pixel lies in two windows: write instead of adding
+                xp.multiply(gy, self.winner == k, out=planes[:, :, rows, columns])
+            else:
+                planes[:, :, rows, columns] += gy * (self.winner == k)
         return self.frame.inside(planes)  # (N, C, H, W)
 
 
@@ -91,7 +96,11 @@ class AvgPool2d(Function):
     """
 
     def __init__(
-        self, kernel: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0, ceil_mode: bool = False
+        self,
+        kernel: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        ceil_mode: bool = False,
     ) -> None:
         self.kernel, self.stride, self.padding = window_settings(
             "avg_pool2d", kernel_size=kernel, stride=kernel if stride is None else stride, padding=padding

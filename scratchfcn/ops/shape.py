@@ -49,7 +49,9 @@ class Pad(Function):
         if len(sides) == 2:
             sides = (sides[1], sides[1], sides[0], sides[0])
         if len(sides) != 4 or min(sides) < 0:
-            raise ValueError(f"pad: padding is an int, (rows, columns) or (left, right, top, bottom), ≥ 0; got {padding}")
+            raise ValueError(
+                f"pad: padding is an int, (rows, columns) or (left, right, top, bottom), ≥ 0; got {padding}"
+            )
         self.left, self.right, self.top, self.bottom = sides
 
     def forward(self, x: Any) -> Any:

@@ -1,0 +1,71 @@
+"""Whose mistake is it? A message for the user's own, a traceback for ours.
+
+A missing mask, a full disk, a GPU that is not there: the user can mend these, needs to know what and where,
+and is helped by no traceback. Such an error is printed as one message, "✗ …", and the exit status is 2.
+Everything else is a mistake in this library: the traceback is the best report there is, so it is shown,
+with a line asking for it.
+
+    0 all is well    1 a mistake in the library    2 something for the user to mend    130 stopped with Ctrl-C
+
+`--debug` (or SCRATCHFCN_DEBUG=1) shows the traceback of everything.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..backend import DeviceError
+from ..tensor import NonFiniteError
+
+# ValueError covers DataError, CheckpointError and what the library says about settings that cannot be
+USER_ERRORS = (ValueError, DeviceError, NonFiniteError, MemoryError, OSError)
+EXIT_USER, EXIT_STOPPED = 2, 130
+REPORT = "This is a mistake in scratchfcn, not in what you did. Please report it, with the lines above and the command."
+
+
+class Commands(TyperGroup):
+    """The group of all commands: runs one of them and turns what it raises into a message and an exit status."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Let --debug stand anywhere: people add it at the end of the line that has just failed."""
+        args.sort(key=lambda arg: arg != "--debug")  # stable: everything else keeps its order
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        debug = bool(ctx.params.get("debug"))
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            print(f"\n✗ {stop}" if str(stop) else "\n✗ stopped", file=sys.stderr)
+            raise typer.Exit(EXIT_STOPPED) from None
+        except BrokenPipeError:
+            raise  # `scratchfcn … | head`: typer ends quietly
+        except USER_ERRORS as error:
+            if debug:
+                raise
+            print(message(error), file=sys.stderr)
+            raise typer.Exit(EXIT_USER) from None
+        except Exception as error:
+            if not hasattr(error, "exit_code"):  # typer's own exceptions, such as a wrong option, have one
+                error.add_note(f"\n{REPORT}")
+            raise
+
+
+def message(error: BaseException) -> str:
+    """What the user reads about `error`: what is wrong, and what to do about it where that is known."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        text = f"out of memory{f' ({text})' if text else ''}\n  fix: a smaller --batch-size or smaller images"
+    elif isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {(error.strerror or 'cannot be opened').lower()}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        text += "\n  fix: free some space on that disk, or choose another --output-dir"
+    if isinstance(error, ValueError) and not type(error).__module__.startswith("scratchfcn"):
+        # most likely a setting that cannot be; where it is not, this leads to the place
+        text += "\n  (--debug shows where this comes from)"
+    return text if text.startswith("✗") else f"✗ {text}"

@@ -1,0 +1,124 @@
+"""What a run looks like in the terminal: a progress bar while it trains, and a line for each finished epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from ..training import Evaluation, Listener, Trainer
+
+
+class Bar:
+    """A progress bar for work of known length: `with Bar("checking", console) as bar: work(progress=bar.update)`."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.completed}/{task.total}"),
+            console=console,
+            transient=True,
+        )
+        self.task = self.progress.add_task(title, total=None)
+
+    def update(self, done: int, total: int) -> None:
+        """`done` of `total` pieces are finished."""
+        self.progress.update(self.task, completed=done, total=total)
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.progress.stop()
+
+
+class TrainingDisplay(Listener):
+    """Draws a run: `with TrainingDisplay(console) as display: Trainer(…, listener=display).fit()`."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[what]}"),
+            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s  {task.fields[left]}"),
+            console=console,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+        self.smooth_loss = math.nan
+        self.first_step, self.started = 0, 0.0
+        self.train_seconds, self.other_seconds = 0.0, 0.0
+
+    def __enter__(self) -> TrainingDisplay:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def before(self, trainer: Trainer, first_loss: float | None) -> None:
+        """Say how the loss begins, and start the bar."""
+        if first_loss is not None:
+            classes = len(trainer.network.classes)
+            expected = math.log(classes)
+            close = abs(first_loss - expected) < 0.1
+            self.console.print(
+                f"loss before training {first_loss:.3f}; knowing nothing about {classes} classes costs ln {classes} = "
+                f"{expected:.3f}" + ("" if close else "  (it differs because training starts from given weights)")
+            )
+        else:
+            self.console.print(f"resuming at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step + 1}")
+        self.first_step, self.started = trainer.progress.step, time.perf_counter()
+        self.task = self.progress.add_task("", total=len(trainer.loader), **self._fields(trainer))
+        self.progress.start()
+
+    def step(self, trainer: Trainer, loss: float) -> None:
+        """Advance the bar; the loss shown is averaged over about the last 20 steps."""
+        self.smooth_loss = loss if math.isnan(self.smooth_loss) else 0.95 * self.smooth_loss + 0.05 * loss
+        self.progress.update(
+            self.task, completed=trainer.progress.batch, total=len(trainer.loader), **self._fields(trainer)
+        )
+
+    def validating(self, done: int, total: int) -> None:
+        """The same bar, while the validation images go through."""
+        self.progress.update(self.task, completed=done, total=total, what=f"validating {done}/{total}")
+
+    def epoch(self, trainer: Trainer, row: dict[str, Any], evaluation: Evaluation | None) -> None:
+        """Print the epoch's line above the bar."""
+        line = f"epoch {row['epoch']:3d}/{trainer.config.epochs}  loss {row['train_loss']:.4f}"
+        if evaluation is not None:
+            line += (
+                f"  val loss {row['val_loss']:.4f}  pixel acc {row['pixel_acc']:.3f}  mean acc {row['mean_acc']:.3f}"
+                f"  mean IU {row['mean_iu']:.4f}  f.w. IU {row['fw_iu']:.3f}"
+            )
+        line += f"  {row['images_per_s']:.1f} images/s"
+        if trainer.progress.best_epoch == row["epoch"] and evaluation is not None:
+            line += "  best so far"
+        self.console.print(line, highlight=False)
+
+    def _fields(self, trainer: Trainer) -> dict[str, str]:
+        progress = trainer.progress
+        elapsed = time.perf_counter() - self.started
+        done = progress.step - self.first_step
+        left = (trainer.total_steps - progress.step) * elapsed / done if done else math.nan
+        rate = progress.batch * trainer.config.batch_size / progress.seconds if progress.seconds else math.nan
+        return {
+            "epoch": f"{min(progress.epoch + 1, trainer.config.epochs)}/{trainer.config.epochs}",
+            "what": f"step {progress.batch}/{len(trainer.loader)}",
+            "loss": f"{self.smooth_loss:.3f}" if done else "–",
+            "rate": f"{rate:.1f}" if done else "–",
+            "left": f"{duration(left)} left" if done else "",
+        }
+
+
+def duration(seconds: float) -> str:
+    """90 → "1 min 30 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,51 @@
+"""`scratchfcn val`: the four metrics and each class's IU of a trained network on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def val_command(
+    weights: Annotated[Path, typer.Option(help="A best.safetensors or last.safetensors of a run.")],
+    data: Annotated[str, typer.Option(help="Folder of the data set.")],
+    split: Annotated[str, typer.Option(help="Which part of it: val, test, train …")] = "val",
+    num_classes: Annotated[int | None, typer.Option(help="Classes in the masks. [default: the network's]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure a trained network: pixel accuracy, mean accuracy, mean IU, frequency weighted IU."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .. import backend
+    from ..data import DataError, check_pairs, open_dataset
+    from ..training import Evaluator, load_network
+    from .progress import Bar
+
+    console = Console()
+    device = backend.resolve_device(device)
+    network = load_network(weights)
+    network.model.to(device)
+    dataset = open_dataset(data, split, num_classes or len(network.classes))
+    if len(dataset.classes) != len(network.classes):
+        raise DataError(f"{data} has {len(dataset.classes)} classes but the network in {weights} {len(network.classes)}")
+    with Bar("checking", console) as bar:
+        check_pairs(dataset, bar.update)
+    with Bar("validating", console) as bar:
+        result = Evaluator(dataset, network.size)(network, device, progress=bar.update)
+
+    confusion = result.confusion
+    table = Table(title=f"{weights} on {data}, {split}: {len(dataset)} images")
+    table.add_column("class")
+    table.add_column("IU", justify="right")
+    table.add_column("accuracy", justify="right")
+    for name, iu, acc in zip(network.classes.names, confusion.per_class_iu, confusion.per_class_acc, strict=True):
+        table.add_row(name, f"{iu:.4f}", f"{acc:.4f}")
+    console.print(table)
+    console.print(
+        f"pixel acc {confusion.pixel_acc:.4f}  mean acc {confusion.mean_acc:.4f}  mean IU {confusion.mean_iu:.4f}  "
+        f"f.w. IU {confusion.fw_iu:.4f}  loss {result.loss:.4f}",
+        highlight=False,
+    )

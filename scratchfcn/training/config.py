@@ -1,0 +1,114 @@
+"""The settings of a training run, as they stand in its config.toml.
+
+Every setting has a default that works; a TOML file can change some of them, and the command line some more. What
+comes out is written into the run folder, so that a run can be resumed, repeated, and understood later.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+MODELS = ("fcn32s", "fcn16s", "fcn8s")
+BACKBONES = ("small", "vgg16")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run. Sizes are (height, width) in pixels; None leaves a step out."""
+
+    model: str = "fcn8s"  # fcn32s, fcn16s or fcn8s
+    backbone: str = "small"  # small or vgg16
+    batch_norm: bool = True  # batch norm in the small backbone
+    dropout: float = 0.5  # after fc6 and fc7
+    init: str | None = None  # a checkpoint whose weights are copied by name: a 32s for a 16s, a 16s for an 8s
+
+    data: str = ""  # the data set's folder
+    num_classes: int | None = None  # None: as the data set says
+    size: tuple[int, int] | None = None  # all images are resized to this
+    scale: tuple[float, float] | None = None  # random scaling by a factor between these two
+    crop: tuple[int, int] | None = None  # random crop of this size, after scaling
+    flip: bool = True  # mirror left to right, every other time
+
+    epochs: int = 50
+    batch_size: int = 8
+    optimizer: str = "adam"  # adam or sgd
+    lr: float = 1e-3
+    momentum: float = 0.9  # of sgd
+    weight_decay: float = 1e-4
+    schedule: str = "poly"  # poly, step or fixed
+    power: float = 0.9  # of poly
+    step_epochs: int = 20  # of step: epochs between drops to a tenth
+    paper_biases: bool = False  # biases learn twice as fast and do not decay (paper, section 4.3)
+    class_weights: str = "none"  # none, or median: rare classes count more (median frequency balancing)
+
+    seed: int = 0
+    workers: int = 1  # threads that prepare batches
+
+    def __post_init__(self) -> None:
+        choices = {
+            "model": MODELS,
+            "backbone": BACKBONES,
+            "optimizer": ("adam", "sgd"),
+            "schedule": ("poly", "step", "fixed"),
+            "class_weights": ("none", "median"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{flag(name)} {getattr(self, name)!r} is not known; use one of {', '.join(allowed)}")
+        for name in ("epochs", "batch_size", "lr", "step_epochs"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{flag(name)} must be greater than 0, got {getattr(self, name)}")
+        for name in ("size", "crop", "scale"):
+            pair = getattr(self, name)
+            if pair is not None and (len(pair) != 2 or not min(pair) > 0):
+                raise ValueError(f"{flag(name)} must be two numbers greater than 0, got {pair}")
+        if self.size is None and self.crop is None and self.batch_size > 1 and self.scale is not None:
+            raise ValueError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
+
+    @property
+    def model_name(self) -> str:
+        """The name that `models.build` knows: "fcn8s_small"."""
+        return f"{self.model}_{self.backbone}"
+
+    def to_toml(self) -> str:
+        """The settings as TOML, one a line; those that are None are left out."""
+        settings = {name: value for name, value in asdict(self).items() if value is not None}
+        # what JSON writes for text, numbers, booleans and lists is TOML as well
+        return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
+
+    @staticmethod
+    def read(path: str | Path) -> dict[str, Any]:
+        """The settings of a TOML file, as a dictionary to make a Config from.
+
+        Errors: ValueError naming a setting that does not exist or has the wrong type, or the line that is no TOML.
+        """
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not valid TOML: {error}") from None
+        known = {f.name: f for f in fields(Config)}
+        for name, value in table.items():
+            if name not in known:
+                raise ValueError(f"{path}: there is no setting {name!r}; known are {', '.join(known)}")
+            table[name] = _typed(f"{path}: {name}", value, str(known[name].type))
+        return table
+
+
+def _typed(what: str, value: Any, wanted: str) -> Any:
+    """`value` as the field's type wants it: TOML has lists where we have tuples, and 1 is a fine float."""
+    if wanted.startswith("tuple") and isinstance(value, list) and all(type(v) in (int, float) for v in value):
+        return tuple(value)
+    kinds = {"str": str, "bool": bool, "int": int, "float": (int, float)}
+    kind = kinds.get(wanted.removesuffix(" | None"))
+    if kind is None or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{what} must be {wanted.removesuffix(' | None')}, got {value!r}")
+    return value
+
+
+def flag(name: str) -> str:
+    """The command line's spelling of a setting: batch_size → --batch-size."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,116 @@
+"""A network together with what must be known to use it: its classes, and how its images are prepared.
+
+This is what a checkpoint holds. `load_network("best.safetensors")` needs nothing else to predict: which model to build,
+how large its images are, what to subtract from them, and what the classes are called all stand in the file's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import models, ops
+from ..data import IMAGENET_MEAN, IMAGENET_STD, Classes, normalise, resize_image
+from ..nn import Module
+from ..tensor import Tensor, no_grad
+from ..weights import CheckpointError, load
+
+FORMAT = 1  # of the metadata below; raised when an old reader could misunderstand a new file
+RUN_STATE = "training/"  # names under this prefix belong to the run (the optimiser's arrays), not to the network
+
+
+@dataclass
+class Network:
+    """A model and its surroundings. `options` are those of `models.build(name, num_classes, **options)`."""
+
+    model: Module
+    name: str
+    options: dict[str, Any]
+    classes: Classes
+    size: tuple[int, int] | None = None  # (height, width) that images are resized to; None: as they are
+    mean: tuple[float, ...] = IMAGENET_MEAN  # subtracted from RGB values in 0 … 1
+    std: tuple[float, ...] = IMAGENET_STD  # then divided by
+
+    @classmethod
+    def build(cls, name: str, classes: Classes, size: tuple[int, int] | None = None, **options: Any) -> Network:
+        """A new network with initial weights."""
+        return cls(models.build(name, num_classes=len(classes), **options), name, options, classes, size)
+
+    def metadata(self) -> dict[str, Any]:
+        """What `load_network` needs to build this network again, as plain values."""
+        return {
+            "format": FORMAT,
+            "model": self.name,
+            "options": self.options,
+            "classes": self.classes.to_dict(),
+            "size": self.size,
+            "mean": self.mean,
+            "std": self.std,
+        }
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) → float32 (1, 3, h, w): resized and normalised."""
+        if self.size is not None:
+            image = resize_image(image, self.size)
+        return normalise(image, self.mean, self.std)[None]
+
+    def scores(self, image: np.ndarray, device: str = "cpu") -> Tensor:
+        """uint8 (H, W, 3) → class scores (1, K, H, W) on `device`, at the image's own size."""
+        self.model.eval()
+        with no_grad():
+            logits = self.model(Tensor(self.prepare(image), device=device))  # (1, K, h, w)
+            return full_size(logits, image.shape[:2])
+
+    def predict(self, image: np.ndarray, device: str = "cpu") -> np.ndarray:
+        """uint8 (H, W, 3) → the most likely class of every pixel, uint8 (H, W)."""
+        return most_likely(self.scores(image, device))[0]
+
+    def probabilities(self, image: np.ndarray, device: str = "cpu") -> np.ndarray:
+        """uint8 (H, W, 3) → the probability of every class at every pixel, float32 (K, H, W)."""
+        return ops.softmax(self.scores(image, device), axis=1).numpy()[0]
+
+
+def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class scores (N, K, h, w) resized bilinearly to `size`; resizing scores beats resizing labels."""
+    return logits if logits.shape[2:] == tuple(size) else ops.resize_bilinear(logits, size)
+
+
+def most_likely(logits: Tensor) -> np.ndarray:
+    """Class scores (N, K, H, W) → class numbers, uint8 (N, H, W)."""
+    classes = logits.data.transpose(0, 2, 3, 1).argmax(axis=3)  # (N, H, W)
+    return Tensor(classes.astype("uint8")).numpy()
+
+
+def load_network(path: str | Path) -> Network:
+    """Build the network that a checkpoint of this project describes, with its weights.
+
+    Errors: CheckpointError for a file that is no checkpoint, or that holds weights without saying of what.
+    """
+    checkpoint = load(path)
+    return network_from(path, checkpoint.arrays, checkpoint.metadata)
+
+
+def network_from(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Network:
+    """The network of a checkpoint already read; `path` is named in errors."""
+    if "model" not in metadata or "classes" not in metadata:
+        raise CheckpointError(
+            f"{path}: holds weights but does not say of which model; use a best.safetensors or last.safetensors that "
+            "`scratchfcn train` wrote, or give the file to `train --init` to start from its weights"
+        )
+    if metadata.get("format", 0) > FORMAT:
+        raise CheckpointError(
+            f"{path}: was written by a newer scratchfcn (format {metadata['format']}); upgrade to read it"
+        )
+    classes = Classes.from_dict(metadata["classes"])
+    size = None if metadata["size"] is None else tuple(metadata["size"])
+    network = Network.build(metadata["model"], classes, size, **metadata["options"])
+    network.mean, network.std = tuple(metadata["mean"]), tuple(metadata["std"])
+    try:
+        network.model.load_state_dict({n: a for n, a in arrays.items() if not n.startswith(RUN_STATE)})
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return network

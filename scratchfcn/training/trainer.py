@@ -1,0 +1,326 @@
+"""The training loop: batch → loss → backward → step, a validation after each epoch, and a checkpoint.
+
+Resuming is exact. Everything the next step depends on is in last.safetensors: weights, running statistics, the
+optimiser's arrays, the state of the random generator that dropout draws from, and the number of the next batch.
+Nothing else is needed, because the order and augmentation of the data follow from the seed (see data/loader.py), and
+the learning rate from the step's number (see optim.py).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .. import nn, ops, optim
+from ..backend import generator
+from ..data import Cached, Compose, Dataset, Loader, Normalise, RandomCrop, RandomFlip, RandomScale, Resize
+from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
+from ..weights import Checkpoint, CheckpointError, load, save
+from .config import Config
+from .evaluate import Evaluation, Evaluator
+from .network import RUN_STATE, Network
+from .run_folder import RunFolder, examples
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the message says when, where it first appeared, and what to try."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C (or a termination signal) was noticed between two steps, and the run has been saved."""
+
+
+@dataclass
+class Progress:
+    """Where the run stands: the next step belongs to batch `batch` of epoch `epoch`, both counted from 0."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0  # steps taken since the start of the run
+    loss_sum: float = 0.0  # of this epoch's batches so far
+    seconds: float = 0.0  # spent on this epoch's batches so far
+    best_mean_iu: float = -1.0
+    best_epoch: int = -1
+
+
+class Listener:
+    """Told what happens in a run; the command line draws a progress bar from it. Here nothing is drawn."""
+
+    def before(self, trainer: Trainer, first_loss: float | None) -> None:
+        """Called once, before the first step."""
+
+    def step(self, trainer: Trainer, loss: float) -> None:
+        """Called after every step."""
+
+    def validating(self, done: int, total: int) -> None:
+        """Called after every validated image."""
+
+    def epoch(self, trainer: Trainer, row: dict[str, Any], evaluation: Evaluation | None) -> None:
+        """Called after every epoch, when its files have been written."""
+
+
+class Trainer:
+    """Trains `network` on `train_set`, validates on `val_set`, and keeps its files in `folder`.
+
+    class_weights: (K,) or None. Call `fit()`; call `restore(load(folder.last))` first to continue a run.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        network: Network,
+        train_set: Dataset,
+        val_set: Dataset | None,
+        folder: RunFolder,
+        device: str = "cpu",
+        class_weights: Any = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self.config, self.network, self.folder, self.device = config, network, folder, device
+        self.val_set, self.class_weights = val_set, class_weights
+        self.listener = listener or Listener()
+        network.model.to(device)
+        self.loader = make_loader(config, network, train_set)
+        self.evaluator = None if val_set is None else Evaluator(val_set, network.size, config.workers)
+        self.total_steps = config.epochs * len(self.loader)
+        self.optimizer = make_optimizer(config, network.model)
+        self.schedule = make_schedule(config, len(self.loader))
+        self.progress = Progress()
+
+    # --- the loop ---
+
+    def fit(self) -> None:
+        """Train to the last epoch.
+
+        Errors: TrainingDiverged for a loss that is not finite; Interrupted after Ctrl-C, once the run is saved.
+        """
+        progress = self.progress
+        fresh = progress.step == 0
+        self.listener.before(self, self.first_loss() if fresh else None)
+        if fresh:
+            self.save_last()  # from now on there is something to resume, whatever happens
+        with interrupts() as interrupted:
+            while progress.epoch < self.config.epochs:
+                self.train_epoch(interrupted)
+                self.finish_epoch()
+
+    def train_epoch(self, interrupted: threading.Event) -> None:
+        """The remaining batches of the current epoch."""
+        progress = self.progress
+        self.network.model.train()
+        started = time.perf_counter() - progress.seconds
+        for batch in self.loader.epoch(progress.epoch, start=progress.batch):
+            loss = self.train_step(batch.images, batch.labels)
+            progress.batch += 1
+            progress.step += 1
+            progress.loss_sum += loss
+            progress.seconds = time.perf_counter() - started
+            self.listener.step(self, loss)
+            if interrupted.is_set():
+                self.save_last()
+                raise Interrupted
+
+    def train_step(self, images: Any, labels: Any) -> float:
+        """One step on images (N, 3, H, W) and labels (N, H, W); returns the loss before it."""
+        dropout_state = generator().bit_generator.state
+        self.optimizer.lr = self.schedule(self.progress.step)
+        x = Tensor(images, device=self.device)
+        loss = ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
+        value = loss.item()
+        if not math.isfinite(value):
+            generator().bit_generator.state = dropout_state
+            raise self.diverged(value, x, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return value
+
+    def finish_epoch(self) -> None:
+        """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""
+        progress, folder = self.progress, self.folder
+        evaluation = None
+        if self.evaluator is not None:
+            keep = examples(self.val_set)
+            evaluation = self.evaluator(self.network, self.device, keep, self.listener.validating)
+        row = self.log_row(evaluation)
+        progress.epoch, progress.batch, progress.loss_sum, progress.seconds = progress.epoch + 1, 0, 0.0, 0.0
+        better = evaluation is None or row["mean_iu"] > progress.best_mean_iu or progress.best_epoch < 0
+        if better:
+            progress.best_mean_iu, progress.best_epoch = float(row["mean_iu"]), row["epoch"]
+
+        per_class = [math.nan] * len(self.network.classes) if evaluation is None else evaluation.confusion.per_class_iu
+        folder.append_log(row, self.network.classes, per_class)
+        if evaluation is not None:
+            folder.draw_validation(row["epoch"], self.val_set, evaluation.predictions)
+        if better:
+            self.save_best(row)
+            if evaluation is not None:
+                folder.draw_confusion(evaluation.confusion.matrix, self.network.classes)
+        folder.draw_curves()
+        self.save_last()
+        self.listener.epoch(self, row, evaluation)
+
+    def log_row(self, evaluation: Evaluation | None) -> dict[str, Any]:
+        """This epoch's line of log.csv; epochs are counted from 1 there."""
+        progress = self.progress
+        images = len(self.loader) * self.config.batch_size
+        row = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "lr": self.schedule(max(0, progress.step - 1)),
+            "train_loss": progress.loss_sum / len(self.loader),
+            "val_loss": math.nan if evaluation is None else evaluation.loss,
+            "seconds": progress.seconds,
+            "images_per_s": images / progress.seconds if progress.seconds else math.nan,
+        }
+        for metric in ("pixel_acc", "mean_acc", "mean_iu", "fw_iu"):
+            row[metric] = math.nan if evaluation is None else getattr(evaluation.confusion, metric)
+        return row
+
+    def first_loss(self) -> float:
+        """The loss of the first batch before any step; with zero score layers it is ln K, whatever the images."""
+        batch = next(self.loader.epoch(0))
+        self.network.model.eval()
+        with no_grad():
+            logits = self.network.model(Tensor(batch.images, device=self.device))
+            return ops.softmax_cross_entropy(logits, batch.labels, self.class_weights).item()
+
+    # --- saving and resuming ---
+
+    def save_last(self) -> None:
+        """last.safetensors: the network, and everything that the next step depends on."""
+        arrays = dict(self.network.model.state_dict())
+        arrays |= {RUN_STATE + name: array for name, array in self.optimizer.state_dict().items()}
+        state = {
+            **vars(self.progress),
+            "optimizer_steps": self.optimizer.step_count,
+            "generator": generator().bit_generator.state,
+        }
+        save(self.folder.last, arrays, {**self.network.metadata(), "run": state})
+
+    def save_best(self, row: dict[str, Any]) -> None:
+        """best.safetensors: the network alone, with the metrics it reached."""
+        metrics = {name: row[name] for name in ("epoch", "pixel_acc", "mean_acc", "mean_iu", "fw_iu")}
+        save(self.folder.best, self.network.model.state_dict(), {**self.network.metadata(), "metrics": metrics})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a last.safetensors; the next step will be bit for bit what it would have been."""
+        if "run" not in checkpoint.metadata:
+            raise CheckpointError(
+                "this checkpoint cannot be resumed: it holds a network only; use the run's last.safetensors"
+            )
+        state = dict(checkpoint.metadata["run"])
+        steps, random_state = state.pop("optimizer_steps"), state.pop("generator")
+        run_arrays = {n.removeprefix(RUN_STATE): a for n, a in checkpoint.arrays.items() if n.startswith(RUN_STATE)}
+        weights = {n: a for n, a in checkpoint.arrays.items() if not n.startswith(RUN_STATE)}
+        self.network.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(run_arrays, steps)
+        generator().bit_generator.state = random_state
+        self.progress = Progress(**state)
+
+    # --- when the loss is not finite ---
+
+    def diverged(self, loss: float, x: Tensor, labels: Any) -> TrainingDiverged:
+        """Find out where the first NaN or infinity came from, by running the batch again with every op watched."""
+        when = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}: the loss is {loss}"
+        saved = f"the state before this epoch is in {self.folder.last}"
+        advice = "fix: a smaller --lr is the usual remedy; then check the data with large or NaN pixel values in mind"
+        names = {id(p): name for name, p in self.network.model.named_parameters()}
+        where = "no single op could be found: the overflow is in the sum of the loss"
+        broken = [n for n, p in self.network.model.named_parameters() if not math.isfinite(float(p.data.sum()))]
+        if broken:
+            where = f"weight {broken[0]} (and {len(broken) - 1} more) was not finite before this step: the last update overflowed"
+        else:
+            try:
+                with no_grad(), find_non_finite():
+                    ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
+            except NonFiniteError as error:
+                known = [names[id(t)] for t in error.inputs if id(t) in names]
+                where = f"first in op {error}" + (f" (weights {known[0]})" if known else "")
+        return TrainingDiverged(f"{when}\n  {where}\n  {saved}\n  {advice}")
+
+
+# --- from settings to parts -------------------------------------------------------------------------------
+
+
+def make_loader(config: Config, network: Network, train_set: Dataset) -> Loader:
+    """Batches of the training set, augmented as the settings say; resizing is done once, the rest every time."""
+    steps: list[Any] = []
+    if config.scale is not None:
+        steps.append(RandomScale(*config.scale))
+    if config.crop is not None:
+        steps.append(RandomCrop(config.crop))
+    if config.flip:
+        steps.append(RandomFlip())
+    steps.append(Normalise(network.mean, network.std))
+    resized = Cached(train_set, Resize(config.size) if config.size is not None else None)
+    full_batches = len(train_set) >= config.batch_size  # a small last batch would disturb batch norm
+    return Loader(
+        resized,
+        config.batch_size,
+        Compose(steps),
+        seed=config.seed,
+        workers=config.workers,
+        drop_last=full_batches,
+    )
+
+
+def make_optimizer(config: Config, model: nn.Module) -> optim.Optimizer:
+    """SGD or Adam over all parameters that are to be learned."""
+    groups: list[Any] = [p for p in model.parameters() if p.requires_grad]
+    if config.paper_biases:
+        groups = optim.paper_groups(model)
+        for group in groups:
+            group["params"] = [p for p in group["params"] if p.requires_grad]
+    if config.optimizer == "sgd":
+        return optim.SGD(groups, config.lr, config.momentum, config.weight_decay)
+    return optim.Adam(groups, config.lr, weight_decay=config.weight_decay)
+
+
+def make_schedule(config: Config, steps_per_epoch: int) -> optim.Schedule:
+    """The learning rate by step number."""
+    if config.schedule == "poly":
+        return optim.poly(config.lr, config.epochs * steps_per_epoch, config.power)
+    if config.schedule == "step":
+        return optim.step_decay(config.lr, config.step_epochs * steps_per_epoch)
+    return optim.fixed(config.lr)
+
+
+def resume_checkpoint(path: str) -> tuple[RunFolder, Checkpoint]:
+    """The run folder and its last checkpoint, given the folder or the checkpoint file."""
+    folder = RunFolder(path)
+    if folder.path.suffix == ".safetensors":
+        folder = RunFolder(folder.path.parent)
+    if not folder.last.exists():
+        raise CheckpointError(
+            f"{folder.last}: no such file, so there is nothing to resume; start a run with --output-dir"
+        )
+    return folder, load(folder.last)
+
+
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """Within this block Ctrl-C and SIGTERM only set the event, so that a step is never cut in half; a second one acts
+    at once. Signals can be caught in the main thread alone; elsewhere the event is simply never set."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def notice(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, notice) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,319 @@
+"""Checkpoints: named arrays in a file, and the one rule for reading other people's files: never unpickle.
+
+A model's weights are a dictionary from names to arrays. Python's own way to put a dictionary into a file is
+pickle, and a pickle is a *program*: loading one runs whatever its author wrote, which may be "delete
+everything". Classic .pth files are pickles. So this file writes safetensors, a format of plain numbers:
+eight bytes that say how long the header is, the header (JSON: name, type, shape and place of each array),
+then the numbers. There is nothing to run.
+
+.safetensors and .npz are read directly; .pth and .pt through torch's restricted reader, which knows how to
+build tensors and refuses everything else.
+
+A checkpoint is also something to come back to after a crash, so saving must not destroy the old one. The
+new file is written beside it under a temporary name, forced onto the disk, and then renamed: renaming is
+one step of the file system, so whoever looks, and whenever the power goes, finds the old file or the new
+one, never half of either.
+
+`transplant` carries weights from one net into another by name: the "net surgery" by which the paper turned
+classifiers into segmentation nets (a fully connected layer's matrix, reshaped, is a convolution's kernel).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from .backend import to_numpy
+
+METADATA_KEY = "scratchfcn"  # safetensors' own metadata are strings: ours is one string, of JSON
+TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")  # .pth.tar is a common name for the same thing
+TORCH_PIP_LINE = 'pip install -e ".[torch]"'
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used as a checkpoint; the message names it, what is wrong and a way out."""
+
+
+@dataclass
+class Checkpoint:
+    """What a file held: `arrays` by name, and `metadata`, a dictionary of plain values."""
+
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+# --- saving -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file to write in place of `path`, which takes `path`'s name at the end of the block.
+
+    An exception or a kill within the block leaves `path` as it was. What a killed run left behind is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
+        with suppress(OSError):  # e.g. on Windows, where another process may still hold it open
+            leftover.unlink()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())  # the numbers must be on the disk before the name points at them
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _literal(name: str) -> str:
+    """`name` for use in a glob pattern, where brackets have a meaning of their own."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def save(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write named arrays and plain metadata (whatever JSON can say) to `path`, a .safetensors file.
+
+    arrays: NumPy or CuPy, any shape, strided as they like: what is written is a host copy in C order.
+    metadata: numbers, strings, lists, dictionaries; NumPy scalars, arrays and paths become such values. A
+    kill at any instant leaves the old file or the new one. Missing folders are made.
+    Errors: ValueError for another suffix, TypeError for metadata that JSON cannot express, OSError from the
+    disk.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"save: {path.name} must end in .safetensors, the format that is written")
+    text = json.dumps(dict(metadata or {}), default=_plain)
+    host = {name: np.asarray(to_numpy(x), order="C") for name, x in arrays.items()}
+    content = safetensors.numpy.save(host, {METADATA_KEY: text})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know, as something that it does."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"save: metadata holds a {type(value).__name__}, which JSON cannot express: {value!r}")
+
+
+# --- loading ----------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a .safetensors, .npz, .pth or .pt file. No code in it is ever run.
+
+    Of a torch file, a state dict inside "state_dict", "model_state_dict" or "model" is found, half
+    precision becomes float32, and plain numbers and strings beside the tensors become the metadata.
+    Errors: CheckpointError, also for a file that is missing, empty, cut short or not what its name says.
+    """
+    path = Path(path)
+    readers = {
+        ".safetensors": _load_safetensors,
+        ".npz": _load_npz,
+        **dict.fromkeys(TORCH_SUFFIXES, _load_torch),
+    }
+    if not path.exists():
+        others = ", ".join(sorted(p.name for p in path.parent.glob("*") if p.suffix in readers)[:5])
+        raise CheckpointError(f"{path}: no such file" + (f"\n  beside it: {others}" if others else ""))
+    if path.is_dir():
+        raise CheckpointError(
+            f"{path}: is a folder, not a checkpoint\n  fix: name the file, e.g. {path / 'best.safetensors'}"
+        )
+    if path.suffix not in readers:
+        raise CheckpointError(
+            f"{path}: {path.suffix or 'no suffix'!r} is no known kind; known are {', '.join(readers)}"
+        )
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: is empty (0 bytes)\n  fix: copy or download it again")
+    expected, found = ".pth" if path.suffix in TORCH_SUFFIXES else path.suffix, _kind(path)
+    if found not in (None, expected):
+        raise CheckpointError(
+            f"{path}: is no {expected} file but looks like a {found} file\n  fix: give it that suffix"
+        )
+    return readers[path.suffix](path)
+
+
+def _load_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            arrays = {name: _safetensor(path, file, name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise _damaged(path, ".safetensors", error) from None
+    return Checkpoint(arrays, json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else metadata)
+
+
+def _safetensor(path: Path, file: Any, name: str) -> np.ndarray:
+    """One array of an open file; bfloat16, the upper half of a float32 and unknown to NumPy, becomes one."""
+    try:
+        return file.get_tensor(name)
+    except (
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # what the library stumbles into for a type that NumPy lacks
+        dtype = file.get_slice(name).get_dtype()
+        if dtype != "BF16":
+            raise CheckpointError(f"{path}: {name} is {dtype}, a type that NumPy lacks") from None
+    raw = dict(safetensors.deserialize(path.read_bytes()))[name]
+    upper = np.frombuffer(raw["data"], "<u2").astype(np.uint32)
+    return (upper << 16).view(np.float32).reshape(raw["shape"])
+
+
+def _load_npz(path: Path) -> Checkpoint:
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, ".npz", "not a zip archive")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Checkpoint({name: file[name] for name in file.files})
+    except Exception as error:  # the reader raises whatever a broken file makes it stumble over
+        if "Object arrays" not in str(error):
+            raise _damaged(path, ".npz", error) from None
+        raise CheckpointError(
+            f"{path}: holds pickled Python objects, and reading a pickle can run code; not read\n"
+            "  fix: where it comes from, save plain arrays of numbers with np.savez"
+        ) from None
+
+
+def _load_torch(path: Path) -> Checkpoint:
+    try:
+        import torch
+    except ImportError:
+        raise CheckpointError(f"{path}: reading a {path.suffix} file takes torch\n  fix: {TORCH_PIP_LINE}") from None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: the file is read or refused all the same
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the reader raises whatever a broken file makes it stumble over
+        raise _torch_refused(path, error) from None
+    state, metadata = _unwrap(content)
+    arrays = {str(name): _from_torch(x) for name, x in state.items() if isinstance(x, torch.Tensor)}
+    if not arrays:
+        keys = ", ".join(map(str, list(state)[:8])) or "none"
+        raise CheckpointError(
+            f"{path}: holds no tensors by name (keys: {keys})\n  fix: torch.save(model.state_dict(), …)"
+        )
+    return Checkpoint(arrays, metadata)
+
+
+def _unwrap(content: Any) -> tuple[Mapping[Any, Any], dict[str, Any]]:
+    """The state dict, out of the training checkpoint that may surround it, and the plain values there."""
+    metadata: dict[str, Any] = {}
+    while isinstance(content, Mapping):
+        metadata |= {str(k): v for k, v in content.items() if isinstance(v, bool | int | float | str)}
+        wraps = ("state_dict", "model_state_dict", "model")
+        inner = next((content[key] for key in wraps if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            return content, metadata
+        content = inner
+    return {}, metadata
+
+
+def _from_torch(x: Any) -> np.ndarray:
+    """A torch tensor as an array; half precision, in either flavour, as float32."""
+    x = x.detach().cpu()
+    return (x.float() if x.is_floating_point() and x.element_size() < 4 else x).contiguous().numpy()
+
+
+def _torch_refused(path: Path, error: Exception) -> CheckpointError:
+    """The library's message is a page long; this is the part that matters."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if not wanted and (_kind(path) is None or "Weights only load failed" not in str(error)):
+        return _damaged(path, ".pth", error)
+    what = f"it asks for {wanted[1]}" if wanted else "it asks for more than tensors"
+    return CheckpointError(
+        f"{path}: is a pickle that would run code ({what}); not read\n"
+        "  fix: where it comes from, save tensors only: torch.save(model.state_dict(), …)"
+    )
+
+
+def _damaged(path: Path, expected: str, error: object) -> CheckpointError:
+    reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
+    return CheckpointError(
+        f"{path}: is no complete {expected} file: cut short, damaged or something else ({reason})\n"
+        "  fix: copy or download it again"
+    )
+
+
+def _kind(path: Path) -> str | None:
+    """What a file is, going by its contents and not by its name; None where they do not tell."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if zipfile.is_zipfile(path):  # both npz and torch's files are zip archives
+        with zipfile.ZipFile(path) as archive:
+            return ".pth" if any(name.endswith("data.pkl") for name in archive.namelist()) else ".npz"
+    if start.startswith(b"\x80"):  # how a pickle begins, which older torch files are
+        return ".pth"
+    return ".safetensors" if start[8:] == b"{" else None
+
+
+# --- net surgery --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class TransplantReport:
+    """What became of every array: names as in the model, except in `skipped`, which has the source's."""
+
+    copied: list[str] = field(default_factory=list)
+    reshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)  # (name, from, to)
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
+    missing: list[str] = field(default_factory=list)  # of the model, and untouched
+
+    def __str__(self) -> str:
+        lines = [
+            f"{len(self.copied)} copied, {len(self.reshaped)} reshaped, {len(self.skipped)} skipped, "
+            f"{len(self.missing)} of the model's own left as they were"
+        ]
+        lines += _some("reshaped", [f"{name}: {old} → {new}" for name, old, new in self.reshaped])
+        lines += _some("skipped", [f"{name}: {reason}" for name, reason in self.skipped])
+        lines += _some("left", self.missing)
+        return "\n".join(lines)
+
+
+def _some(title: str, items: list[str], most: int = 12) -> list[str]:
+    """Report lines for `items`; a long list says how much it leaves out."""
+    lines = [f"  {title:9}{item}" for item in items[:most]]
+    return lines + ([f"  {title:9}… and {len(items) - most} more"] if len(items) > most else [])
+
+
+def transplant(model: Any, arrays: Mapping[str, Any], prefix_in: str = "", prefix_out: str = "") -> TransplantReport:
+    """Copy every array into `model` that has a place there: same name and as many numbers.
+
+    A different shape with equal count is reshaped in C order: a fully connected (4096, 25088) becomes the
+    kernel (4096, 512, 7, 7). `prefix_in` is taken off the arrays' names ("module."; names without it are
+    skipped) and `prefix_out` put before them ("backbone."). The model's other arrays stay as they are.
+    Source: the reference repository's surgery.py, `transplant`.
+    """
+    own, report, taken = model.state_dict(), TransplantReport(), {}
+    for source, x in arrays.items():
+        name = prefix_out + source.removeprefix(prefix_in)
+        if not source.startswith(prefix_in):
+            report.skipped.append((source, f"name does not begin with {prefix_in!r}"))
+        elif name not in own:
+            report.skipped.append((source, "the model has no such name"))
+        elif x.shape == own[name].shape:
+            taken[name] = x
+            report.copied.append(name)
+        elif x.size == own[name].size:
+            taken[name] = x.reshape(own[name].shape)
+            report.reshaped.append((name, x.shape, own[name].shape))
+        else:
+            report.skipped.append((source, f"shape {x.shape}, the model's is {own[name].shape}"))
+    model.load_state_dict(taken, strict=False)
+    report.missing = [name for name in own if name not in taken]
+    return report

@@ -148,6 +148,12 @@ class Report:
                 lines += _explain(result, self.rtol)
         if self.skipped:
             lines.append(f"  {self.skipped} entries lie on a kink (ReLU at 0, a tie in a maximum) and were skipped")
+        silent = [r.name for r in self.inputs if r.judged and not any(e.analytic or e.numeric for e in r.judged)]
+        if silent:  # true, and it proves little: any mistake times 0 is 0 as well
+            names = ", ".join(silent[:8]) + (" …" if len(silent) > 8 else "")
+            lines.append(
+                f"  0 wherever it was looked at is the gradient of {names}: is there a zero weight further on?"
+            )
         return "\n".join([*lines, f"  {SCALE}"])
 
 

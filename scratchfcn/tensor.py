@@ -195,7 +195,7 @@ class Tensor:
         """The gradient that a walk starts from: ones for a single number, else what the caller gave."""
         if not self.requires_grad:
             raise RuntimeError(
-                "backward() on a Tensor without a graph: no input had requires_grad=True, or it was made under no_grad()"
+                "backward() on a Tensor without a graph: no input had requires_grad=True, or it came from no_grad()"
             )
         xp = array_module(self.data)
         if gradient is None:

@@ -26,13 +26,13 @@ def demo_command(
 
     from .. import backend
     from ..data import Shapes
-    from ..training import Config, Network, RunFolder, Trainer, examples, free_run_folder
+    from ..training import Config, Network, RunFolder, SettingError, Trainer, examples, free_run_folder
     from .progress import TrainingDisplay
     from .train import run
 
     if steps < EPOCHS:
-        raise ValueError(f"--steps must be at least {EPOCHS}, got {steps}")
-    console = Console()
+        raise SettingError(f"--steps must be at least {EPOCHS}, got {steps}")
+    console = Console(soft_wrap=True)
     device = backend.resolve_device(device)
     config = Config(epochs=EPOCHS, batch_size=8, lr=3e-3, weight_decay=1e-4, dropout=0.1, seed=seed, data="shapes")
     train_set = Shapes(config.batch_size * (steps // EPOCHS), IMAGE, seed=seed)

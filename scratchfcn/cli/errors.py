@@ -25,6 +25,7 @@ from ..tensor import NonFiniteError
 # ValueError covers DataError, CheckpointError and what the library says about settings that cannot be
 USER_ERRORS = (ValueError, DeviceError, NonFiniteError, MemoryError, OSError)
 EXIT_USER, EXIT_STOPPED = 2, 130
+LATEST = "latest"  # what --resume means without a path
 REPORT = "This is a mistake in scratchfcn, not in what you did. Please report it, with the lines above and the command."
 
 
@@ -32,8 +33,12 @@ class Commands(TyperGroup):
     """The group of all commands: runs one of them and turns what it raises into a message and an exit status."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Let --debug stand anywhere: people add it at the end of the line that has just failed."""
+        """Let --debug stand anywhere: people add it at the end of the line that has just failed. And let
+        --resume stand alone, which options cannot do by themselves."""
         args.sort(key=lambda arg: arg != "--debug")  # stable: everything else keeps its order
+        for i, arg in reversed(list(enumerate(args))):
+            if arg == "--resume" and (i + 1 == len(args) or args[i + 1].startswith("-")):
+                args.insert(i + 1, LATEST)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

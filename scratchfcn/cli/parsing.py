@@ -2,6 +2,8 @@
 
 import re
 
+from ..training.config import SettingError
+
 
 def size_option(text: str | None, option: str = "--size") -> tuple[int, int] | None:
     """ "240x180" (width x height, as image viewers show it) → (180, 240) rows and columns; None stays None."""
@@ -12,7 +14,9 @@ def size_option(text: str | None, option: str = "--size") -> tuple[int, int] | N
     if square:
         return int(text), int(text)
     if not match:
-        raise ValueError(f"{option} {text!r} is not a size; write WIDTHxHEIGHT, for example 240x180, or 256 for a square")
+        raise SettingError(
+            f"{option} {text!r} is not a size; write WIDTHxHEIGHT, for example 240x180, or 256 for a square"
+        )
     return int(match[2]), int(match[1])
 
 
@@ -22,5 +26,5 @@ def range_option(text: str | None, option: str = "--scale") -> tuple[float, floa
         return None
     match = re.fullmatch(r"([\d.]+)\s*[-:]\s*([\d.]+)", text.strip())
     if not match or not 0 < float(match[1]) <= float(match[2]):
-        raise ValueError(f"{option} {text!r} is not a range; write LOW-HIGH, for example 0.75-1.5")
+        raise SettingError(f"{option} {text!r} is not a range; write LOW-HIGH, for example 0.75-1.5")
     return float(match[1]), float(match[2])

@@ -14,10 +14,14 @@ KINDS = ("mask", "overlay", "probs")
 def predict_command(
     weights: Annotated[Path, typer.Option(help="A best.safetensors or last.safetensors of a run.")],
     source: Annotated[Path, typer.Option(help="An image, or a folder of images.")],
-    save: Annotated[str, typer.Option(help="What to write: mask, overlay, probs, separated by commas.")] = "mask,overlay",
+    save: Annotated[
+        str, typer.Option(help="What to write: mask, overlay, probs, separated by commas.")
+    ] = "mask,overlay",
     alpha: Annotated[float, typer.Option(help="How opaque the overlay's colours are, 0 to 1.")] = 0.5,
     size: Annotated[str | None, typer.Option(help="Network's image size WIDTHxHEIGHT, or 'native'.")] = None,
-    output_dir: Annotated[Path | None, typer.Option(help="Where to write. [default: predictions beside --weights]")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option(help="Where to write. [default: predictions beside --weights]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Predict a class for every pixel: NAME_mask.png (palette indices), NAME_overlay.png, NAME_probs.npz."""
@@ -25,17 +29,17 @@ def predict_command(
 
     from .. import backend
     from ..data import DataError, list_images, read_image
-    from ..training import load_network
+    from ..training import SettingError, load_network
     from .parsing import size_option
     from .progress import Bar
 
     kinds = [kind.strip() for kind in save.split(",")]
     for kind in kinds:
         if kind not in KINDS:
-            raise ValueError(f"--save {kind!r} is not known; use {', '.join(KINDS)}, separated by commas")
+            raise SettingError(f"--save {kind!r} is not known; use {', '.join(KINDS)}, separated by commas")
     if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"--alpha must lie between 0 and 1, got {alpha}")
-    console = Console()
+        raise SettingError(f"--alpha must lie between 0 and 1, got {alpha}")
+    console = Console(soft_wrap=True)
     device = backend.resolve_device(device)
     network = load_network(weights)
     network.model.to(device)
@@ -47,8 +51,9 @@ def predict_command(
     outputs = [output_paths(folder, image, kinds, images) for image in images]
     taken = [path for paths in outputs for path in paths.values() if path.exists()]
     if taken:
-        raise ValueError(
-            f"{taken[0]} exists ({len(taken)} such files), and nothing is overwritten; remove it or give another --output-dir"
+        raise SettingError(
+            f"{taken[0]} exists ({len(taken)} such files), and nothing is overwritten; remove it, or give another "
+            "--output-dir"
         )
     folder.mkdir(parents=True, exist_ok=True)
     problems: list[str] = []
@@ -103,4 +108,6 @@ def show_shares(label: np.ndarray, classes: Any, console: Any) -> None:
     """How much of the picture each class takes up."""
     shares = np.bincount(label.ravel(), minlength=len(classes)) / label.size
     found = [(share, name) for share, name in zip(shares, classes.names, strict=True) if share > 0]
-    console.print("  " + ", ".join(f"{name} {100 * share:.1f}%" for share, name in sorted(found, reverse=True)), highlight=False)
+    console.print(
+        "  " + ", ".join(f"{name} {100 * share:.1f}%" for share, name in sorted(found, reverse=True)), highlight=False
+    )

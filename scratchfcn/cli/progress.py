@@ -34,7 +34,9 @@ class Bar:
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
 
@@ -59,7 +61,9 @@ class TrainingDisplay(Listener):
     def __enter__(self) -> TrainingDisplay:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def before(self, trainer: Trainer, first_loss: float | None) -> None:

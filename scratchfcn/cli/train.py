@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from .errors import LATEST
+
 
 def train_command(
     data: Annotated[str | None, typer.Option(help="Folder of the data set: images/ and masks/, or CamVid's.")] = None,
@@ -37,7 +39,9 @@ def train_command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; options given here win.")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="Where the run goes. [default: runs/exp1, exp2 …]")] = None,
-    resume: Annotated[str | None, typer.Option(help="Continue a run: its folder, or its last.safetensors.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Continue a run: its folder or last.safetensors; alone, the latest.")
+    ] = None,
 ) -> None:
     """Train an FCN on a folder of photographs and masks."""
     from ..training import Config
@@ -63,7 +67,7 @@ def start_run(config: Any, device: str, output_dir: Path | None) -> None:
     from ..weights import load, transplant
     from .progress import TrainingDisplay
 
-    console = Console()
+    console = Console(soft_wrap=True)
     device = backend.resolve_device(device)
     if not config.data:
         raise DataError("no data set given", ["--data DIR, a folder with images/ and masks/, or CamVid's layout"])
@@ -87,22 +91,26 @@ def start_run(config: Any, device: str, output_dir: Path | None) -> None:
         run(trainer, console)
 
 
-def resume_run(path: str, given: dict[str, Any], device: str, config_file: Path | None, output_dir: Path | None) -> None:
+def resume_run(
+    path: str, given: dict[str, Any], device: str, config_file: Path | None, output_dir: Path | None
+) -> None:
     """Continue a run with its own settings; only what cannot change its result may be given anew."""
     from rich.console import Console
 
     from .. import backend
-    from ..training import Config, Trainer, resume_checkpoint
+    from ..training import Config, SettingError, Trainer, latest_run, resume_checkpoint
     from ..training.network import network_from
     from .progress import TrainingDisplay
 
+    if path == LATEST:
+        path, output_dir = str(output_dir or latest_run()), None
     movable = {"data", "workers"}  # the folder may have moved, and threads change nothing
     fixed = sorted(set(given) - movable)
     if fixed or config_file or output_dir:
         names = [f"--{name.replace('_', '-')}" for name in fixed]
         names += ["--config"] * bool(config_file) + ["--output-dir"] * bool(output_dir)
-        raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(names)}, or start a new run")
-    console = Console()
+        raise SettingError(f"a resumed run keeps its settings: leave out {', '.join(names)}, or start a new run")
+    console = Console(soft_wrap=True)
     device = backend.resolve_device(device)
     folder, checkpoint = resume_checkpoint(path)
     config = Config(**(Config.read(folder.config) | given))
@@ -150,7 +158,9 @@ def show_histogram(histogram: Any, validation: int, console: Any) -> None:
     ignored = histogram.ignored / max(1, histogram.pixels.sum() + histogram.ignored)
     console.print(f"  {'(ignored)':14} {100 * ignored:6.2f}%", highlight=False)
     for name in histogram.absent:
-        console.print(f"warning: class {name!r} never occurs in the training masks; it cannot be learned", style="yellow")
+        console.print(
+            f"warning: class {name!r} never occurs in the training masks; it cannot be learned", style="yellow"
+        )
 
 
 def class_weight_array(config: Any, histogram: Any) -> np.ndarray | None:
@@ -176,8 +186,9 @@ def run(trainer: Any, console: Any) -> None:
     best = rows[trainer.progress.best_epoch - 1]
     if trainer.val_set is not None:
         console.print(
-            f"best epoch {best['epoch']}: pixel acc {float(best['pixel_acc']):.4f}  mean acc {float(best['mean_acc']):.4f}"
-            f"  mean IU {float(best['mean_iu']):.4f}  f.w. IU {float(best['fw_iu']):.4f}",
+            f"best epoch {best['epoch']}: "
+            f"pixel acc {float(best['pixel_acc']):.4f}  mean acc {float(best['mean_acc']):.4f}  "
+            f"mean IU {float(best['mean_iu']):.4f}  f.w. IU {float(best['fw_iu']):.4f}",
             highlight=False,
         )
     console.print(f"run folder  {folder.path}\ncurves      {folder.curves}", highlight=False)

@@ -24,13 +24,15 @@ def val_command(
     from ..training import Evaluator, load_network
     from .progress import Bar
 
-    console = Console()
+    console = Console(soft_wrap=True)
     device = backend.resolve_device(device)
     network = load_network(weights)
     network.model.to(device)
     dataset = open_dataset(data, split, num_classes or len(network.classes))
     if len(dataset.classes) != len(network.classes):
-        raise DataError(f"{data} has {len(dataset.classes)} classes but the network in {weights} {len(network.classes)}")
+        raise DataError(
+            f"{data} has {len(dataset.classes)} classes but the network in {weights} {len(network.classes)}"
+        )
     with Bar("checking", console) as bar:
         check_pairs(dataset, bar.update)
     with Bar("validating", console) as bar:

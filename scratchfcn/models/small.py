@@ -13,13 +13,13 @@ class Small(nn.Module):
 
     widths = (16, 32, 64, 128, 128)
     channels = (64, 128, 128)  # of pool3, pool4, pool5
-    head = {
         "kernel": 3,
         "padding": 1,
         "width": 256,
     }  # the fully connected layers, made convolutional: fc6 and fc7
 
     def __init__(self, in_channels: int = 3, batch_norm: bool = False) -> None:
+        self.head = {"kernel": 3, "padding": 1, "width": 256}  # fc6's window, and the width of fc6 and fc7
         c1, c2, c3, c4, c5 = self.widths
         self.stage1 = stage(in_channels, c1, batch_norm)
         self.stage2 = stage(c1, c2, batch_norm)

@@ -264,10 +264,9 @@ def check_conv(op: str, x: Any, w: Any, b: Any, groups: int, in_axis: int) -> No
             f"{op}: groups {groups} must divide the {C} channels of x and the {w.shape[0]} of weight {w.shape}"
         )
     expected = w.shape[1] * groups if in_axis == 1 else w.shape[0]
-    if C != expected:
-        raise ValueError(
-            f"{op}: x has {C} channels but weight {w.shape} expects {expected}" + f" (groups {groups})" * (groups > 1)
-        )
+    if expected != C:
+        grouped = f" in {groups} groups" if groups > 1 else ""
+        raise ValueError(f"{op}: x has {C} channels but weight {w.shape} expects {expected}{grouped}")
     OC = w.shape[0] if in_axis == 1 else w.shape[1] * groups
     if b is not None and b.shape != (OC,):
         raise ValueError(

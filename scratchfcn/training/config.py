@@ -12,6 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+
+class SettingError(ValueError):
+    """A setting that cannot be; the message names it as the command line does, and says what would be right."""
+
+
 MODELS = ("fcn32s", "fcn16s", "fcn8s")
 BACKBONES = ("small", "vgg16")
 
@@ -58,16 +63,18 @@ class Config:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{flag(name)} {getattr(self, name)!r} is not known; use one of {', '.join(allowed)}")
+                raise SettingError(
+                    f"{flag(name)} {getattr(self, name)!r} is not known; use one of {', '.join(allowed)}"
+                )
         for name in ("epochs", "batch_size", "lr", "step_epochs"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{flag(name)} must be greater than 0, got {getattr(self, name)}")
+                raise SettingError(f"{flag(name)} must be greater than 0, got {getattr(self, name)}")
         for name in ("size", "crop", "scale"):
             pair = getattr(self, name)
             if pair is not None and (len(pair) != 2 or not min(pair) > 0):
-                raise ValueError(f"{flag(name)} must be two numbers greater than 0, got {pair}")
+                raise SettingError(f"{flag(name)} must be two numbers greater than 0, got {pair}")
         if self.size is None and self.crop is None and self.batch_size > 1 and self.scale is not None:
-            raise ValueError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
+            raise SettingError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
 
     @property
     def model_name(self) -> str:
@@ -84,16 +91,16 @@ class Config:
     def read(path: str | Path) -> dict[str, Any]:
         """The settings of a TOML file, as a dictionary to make a Config from.
 
-        Errors: ValueError naming a setting that does not exist or has the wrong type, or the line that is no TOML.
+        Errors: SettingError naming a setting that does not exist or has the wrong type, or the line that is no TOML.
         """
         try:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not valid TOML: {error}") from None
+            raise SettingError(f"{path}: not valid TOML: {error}") from None
         known = {f.name: f for f in fields(Config)}
         for name, value in table.items():
             if name not in known:
-                raise ValueError(f"{path}: there is no setting {name!r}; known are {', '.join(known)}")
+                raise SettingError(f"{path}: there is no setting {name!r}; known are {', '.join(known)}")
             table[name] = _typed(f"{path}: {name}", value, str(known[name].type))
         return table
 
@@ -105,7 +112,7 @@ def _typed(what: str, value: Any, wanted: str) -> Any:
     kinds = {"str": str, "bool": bool, "int": int, "float": (int, float)}
     kind = kinds.get(wanted.removesuffix(" | None"))
     if kind is None or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{what} must be {wanted.removesuffix(' | None')}, got {value!r}")
+        raise SettingError(f"{what} must be {wanted.removesuffix(' | None')}, got {value!r}")
     return value
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..data import Classes, Dataset, mosaic, overlay
 from ..weights import replacing
-from .config import Config
+from .config import Config, SettingError
 
 COLUMNS = (
     "epoch",
@@ -49,9 +49,9 @@ class RunFolder:
         self.best = self.path / "best.safetensors"
 
     def create(self, config: Config) -> None:
-        """Make the folder for a new run. Errors: ValueError where there is a run already; it is left alone."""
+        """Make the folder for a new run. Errors: SettingError where there is a run already; it is left alone."""
         if self.log.exists() or self.last.exists() or self.config.exists():
-            raise ValueError(
+            raise SettingError(
                 f"{self.path} holds a run already, and nothing is overwritten: resume it with --resume {self.path}, or "
                 "give another --output-dir"
             )
@@ -121,6 +121,14 @@ def free_run_folder(parent: str | Path = "runs", name: str = "exp") -> Path:
     while (Path(parent) / f"{name}{number}").exists():
         number += 1
     return Path(parent) / f"{name}{number}"
+
+
+def latest_run(parent: str | Path = "runs") -> Path:
+    """The run folder whose last.safetensors is the newest. Errors: SettingError where there is none."""
+    checkpoints = sorted(Path(parent).glob("*/last.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not checkpoints:
+        raise SettingError(f"there is no run to resume in {parent}/; name one with --resume FOLDER")
+    return checkpoints[-1].parent
 
 
 def examples(dataset: Dataset, count: int = 4) -> tuple[int, ...]:

@@ -28,8 +28,11 @@ from .network import RUN_STATE, Network
 from .run_folder import RunFolder, examples
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(NonFiniteError):
     """The loss became NaN or infinite; the message says when, where it first appeared, and what to try."""
+
+    def __init__(self, message: str) -> None:
+        ArithmeticError.__init__(self, message)
 
 
 class Interrupted(Exception):
@@ -235,7 +238,8 @@ class Trainer:
         where = "no single op could be found: the overflow is in the sum of the loss"
         broken = [n for n, p in self.network.model.named_parameters() if not math.isfinite(float(p.data.sum()))]
         if broken:
-            where = f"weight {broken[0]} (and {len(broken) - 1} more) was not finite before this step: the last update overflowed"
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            where = f"weight {broken[0]}{more} held NaN or infinity before this step: the last update overflowed"
         else:
             try:
                 with no_grad(), find_non_finite():

@@ -13,10 +13,6 @@ class Small(nn.Module):
 
     widths = (16, 32, 64, 128, 128)
     channels = (64, 128, 128)  # of pool3, pool4, pool5
-        "kernel": 3,
-        "padding": 1,
-        "width": 256,
-    }  # the fully connected layers, made convolutional: fc6 and fc7
 
     def __init__(self, in_channels: int = 3, batch_norm: bool = False) -> None:
         self.head = {"kernel": 3, "padding": 1, "width": 256}  # fc6's window, and the width of fc6 and fc7

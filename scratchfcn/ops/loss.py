@@ -79,10 +79,9 @@ def check_labels(x: Any, labels: Any, ignore_index: int) -> Any:
     labels = to_device(labels, "cpu" if xp.__name__ == "numpy" else f"cuda:{x.device.id}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"softmax_cross_entropy: labels must be integers, got {labels.dtype}")
-    if labels.shape != (x.shape[0], *x.shape[2:]):
-        raise ValueError(
-            f"softmax_cross_entropy: logits {x.shape} need labels of shape {(x.shape[0], *x.shape[2:])}, got {labels.shape}"
-        )
+    expected = (x.shape[0], *x.shape[2:])
+    if labels.shape != expected:
+        raise ValueError(f"softmax_cross_entropy: logits {x.shape} need labels {expected}, got {labels.shape}")
     K = x.shape[1]
     bad = ((labels < 0) | (labels >= K)) & (labels != ignore_index)
     if bad.any():

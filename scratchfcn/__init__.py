@@ -11,6 +11,7 @@ from typing import Any
 
 from . import backend, geometry, models, naive, nn, ops, optim
 from .backend import DeviceError, get_device, manual_seed, set_device
+from .gradcheck import gradcheck
 from .tensor import Function, NonFiniteError, Parameter, Tensor, find_non_finite, no_grad
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "find_non_finite",
     "geometry",
     "get_device",
+    "gradcheck",
     "manual_seed",
     "models",
     "naive",

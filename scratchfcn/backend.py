@@ -62,8 +62,8 @@ def resolve_device(name: str) -> str:
     Errors: ValueError for a name that is no device; DeviceError where `cuda` is asked for and cannot work.
     There is no silent fall-back from an explicit `cuda` to the CPU.
     """
-    kind, _, number = str(name).partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
+    kind, colon, number = str(name).partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
         raise ValueError(f"device {name!r} is not known; use one of auto, cpu, cuda, cuda:N (N = 0, 1, …)")
     if kind == "cpu":
         return "cpu"
@@ -107,11 +107,11 @@ def device_of(x: Any) -> str:
 
 def to_device(x: Any, device: str) -> Any:
     """Array `x` on `device` ("cpu" or "cuda[:N]"); the same object where it is there already."""
-    device = device if device == "cpu" else resolve_device(device)
     if device_of(x) == device:
         return x
     if device == "cpu":
         return to_numpy(x)
+    device = resolve_device(device)
     import cupy
 
     with cupy.cuda.Device(int(device.partition(":")[2])):

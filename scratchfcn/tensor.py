@@ -89,6 +89,8 @@ class Function:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Run `forward` on the inputs' arrays and record this op if a gradient will be wanted."""
+        if self.recorded or self.freed:
+            raise RuntimeError(f"{self.name}: this op is in a graph already; make a new {type(self).__name__} per call")
         tensors = [as_tensor(x) for x in inputs]
         y = self.forward(*[None if x is None else x.data for x in tensors])
         if _find_non_finite and not array_module(y).isfinite(y).all():
@@ -167,26 +169,25 @@ class Tensor:
         """
         gradient = self._seed(gradient)
         if self.grad_fn is None:
-            self.grad = gradient.copy() if self.grad is None else self.grad + gradient
+            self.grad = gradient.copy() if self.grad is None else array_module(gradient).asarray(self.grad + gradient)
             return
         gradients: dict[Function, Any] = {self.grad_fn: gradient}  # d loss / d (op's output), while still adding up
         order = _topological_order(self.grad_fn)
         while order:
             function = order.pop()  # from the loss towards the leaves
-            gy = gradients.pop(function)
-            gxs = function.backward(gy)
+            gy = gradients.pop(function, None)  # None: the ops that used its output returned None for it
+            gxs = function.backward(gy) if gy is not None else (None,) * len(function.edges)
             gxs = gxs if isinstance(gxs, tuple) else (gxs,)
             _check_gradients(function, gxs)
-            for edge, gx in zip(function.edges, gxs, strict=True):
+            for i, (edge, gx) in enumerate(zip(function.edges, gxs, strict=True)):
                 if edge is None or gx is None:
                     continue
                 if isinstance(edge, Function):
                     gradients[edge] = gx if edge not in gradients else gradients[edge] + gx
-                elif edge.grad is not None:
-                    edge.grad = edge.grad + gx
-                else:  # a leaf owns its gradient: what an op only passed on (gy itself, or a view) is copied
-                    xp = array_module(gx)
-                    edge.grad = gx.copy() if xp.may_share_memory(gx, gy) else xp.asarray(gx)
+                elif edge.grad is None:
+                    edge.grad = _owned(gx, (gy, *gxs[:i], *gxs[i + 1 :]))
+                else:
+                    edge.grad = array_module(gx).asarray(edge.grad + gx)  # NumPy adds 0-d arrays up to scalars
             if not retain_graph:
                 function.__dict__.clear()  # the saved arrays go now, not when the whole graph does
                 function.freed = True
@@ -310,8 +311,10 @@ def as_tensor(x: Any) -> Tensor | None:
 
 def like(x: Any, other: Tensor) -> Tensor:
     """A number or array as a Tensor fit for arithmetic with `other`; plain numbers take its dtype, as in torch."""
-    if isinstance(x, int | float):
-        return Tensor._made_by(None, array_module(other.data).asarray(x, other.dtype))
+    if isinstance(x, int | float | np.number):
+        fits = other.dtype.kind == "f" or isinstance(x, int | np.integer)
+        dtype = other.dtype if fits else np.float32  # 0.5 times whole numbers is no whole number
+        return Tensor._made_by(None, array_module(other.data).asarray(x, dtype))
     return as_tensor(x)
 
 
@@ -341,6 +344,14 @@ def _topological_order(root: Function) -> list[Function]:
     return order
 
 
+def _owned(gx: Any, others: tuple[Any, ...]) -> Any:
+    """A gradient that a leaf may keep and change: `gx`, copied where it is a repeated number or shares memory with
+    `others`, which is what an op that only passes gradients on returns."""
+    xp = array_module(gx)
+    shared = 0 in gx.strides or any(xp.may_share_memory(gx, other) for other in others if other is not None)
+    return gx.copy() if shared else xp.asarray(gx)
+
+
 def _check_gradients(function: Function, gxs: tuple[Any, ...]) -> None:
     """Hold what `backward` returned against the inputs it belongs to: the cheapest test of a gradient there is."""
     if len(gxs) != len(function.edges):
@@ -349,6 +360,8 @@ def _check_gradients(function: Function, gxs: tuple[Any, ...]) -> None:
         if gx is None or signature is None:
             continue
         shape, dtype = signature
+        if not is_array(gx) and not isinstance(gx, np.generic):
+            raise ValueError(f"{function.name}: gradient {i} is no array but {type(gx).__name__} {gx!r:.60}")
         if gx.shape != shape:
             raise ValueError(f"{function.name}: gradient {i} has shape {gx.shape} but its input has shape {shape}")
         if gx.dtype != dtype:

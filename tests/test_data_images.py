@@ -224,10 +224,10 @@ def test_damage_anywhere_is_a_data_error_or_harmless(tmp_path_factory, suffix, d
 
 
 def test_list_images_counts_like_a_person(tmp_path):
-    for name in ["img10.jpg", "img2.PNG", "a.TIFF", ".hidden.png", "notes.txt", "img1.webp", "Thumbs.db"]:
+    for name in ["img10.jpg", "Img2.PNG", "a.TIFF", ".hidden.png", "notes.txt", "img1.webp", "Thumbs.db"]:
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in list_images(tmp_path)] == ["a.TIFF", "img1.webp", "img2.PNG", "img10.jpg"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.TIFF", "img1.webp", "Img2.PNG", "img10.jpg"]
 
 
 def test_list_images_of_nothing(tmp_path):
@@ -325,6 +325,8 @@ def test_classes_are_equal_by_content_and_cannot_be_changed():
     assert hash(Classes.voc(5)) == hash(Classes.voc(5))
     with pytest.raises(ValueError, match="read-only"):
         Classes.voc(5).colours[0] = 1
+    void_first = Classes(("void", "car"), voc_palette(2), ignore_index=0)
+    assert void_first.palette()[[0, 1]].tolist() == [[224, 224, 192], [128, 0, 0]]
     with pytest.raises(DataError, match="2 names need 2 RGB colours"):
         Classes(("a", "b"), np.zeros((3, 3)))
 

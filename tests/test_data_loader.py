@@ -245,12 +245,21 @@ def interrupted(loader):
         raise KeyboardInterrupt
 
 
-def test_the_next_batches_are_prepared_while_one_is_used():
-    class Slow(Sized):
-        def read(self, i):
-            time.sleep(0.02)
-            return super().read(i)
+class Slow(Sized):
+    def read(self, i):
+        time.sleep(0.02)
+        return super().read(i)
 
+
+def test_stopping_early_drops_what_has_not_begun():
+    data = Slow([(4, 4)] * 50)
+    batches = Loader(data, 1, Normalise(), prefetch=40).epoch(0)
+    next(batches)
+    batches.close()
+    assert data.reads < 10
+
+
+def test_the_next_batches_are_prepared_while_one_is_used():
     batches = Loader(Slow([(4, 4)] * 8), 1, Normalise(), workers=1).epoch(0)
     next(batches)
     time.sleep(0.1)
@@ -285,13 +294,14 @@ def test_cached_reads_once_and_changes_nothing():
     cached = Cached(data, Resize((4, 4)))
     for _ in range(3):
         for i in range(5):
-            image, label = cached.read(i)
+            image, _ = cached.read(i)
     assert data.reads == 5
     assert image.shape == (4, 4, 3)
     assert cached.used_bytes == 5 * 16 * 4
     assert (len(cached), cached.name(2), cached.classes, cached.files(0)) == (5, "photo2", data.classes, None)
-    with pytest.raises(ValueError, match="read-only"):
-        label[0, 0] = 1
+    for array in Cached(data).read(0):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
     shapes = Shapes(20, (30, 30))
     same(list(Loader(Cached(shapes), 4, TRAIN, workers=3).epoch(0)), list(Loader(shapes, 4, TRAIN).epoch(0)))
 

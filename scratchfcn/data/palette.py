@@ -17,7 +17,7 @@ import numpy as np
 from scratchfcn.data.errors import DataError
 
 IGNORE = 255  # the label of pixels that count neither for the loss nor for the metrics
-IGNORE_COLOUR = (224, 224, 192)  # the cream that VOC draws around its objects
+IGNORE_COLOUR = (224, 224, 192)  # the cream VOC draws around its objects: its palette's colour of 255
 
 VOC_NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -66,7 +66,6 @@ def voc_palette(n: int = 256) -> np.ndarray:
         for channel in range(3):
             colours[:, channel] |= ((ids & 1) << shift).astype(np.uint8)
             ids >>= 1
-    colours[IGNORE:] = IGNORE_COLOUR
     return colours
 
 

@@ -8,6 +8,8 @@ A device is written as a string, torch's way: "cpu", "cuda" (the current GPU), "
 it works and the CPU where it does not.
 """
 
+import contextlib
+import ctypes
 import os
 import sys
 from types import ModuleType
@@ -130,6 +132,22 @@ def synchronize(device: str) -> None:
 
         with cupy.cuda.Device(int(device.partition(":")[2])):
             cupy.cuda.Stream.null.synchronize()
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, for the next arrays of the same size (Linux; elsewhere nothing).
+
+    The C library gives large blocks back to the system at once and asks for them again a moment later, and every
+    page of them is then handed out, and cleared, anew. A training step uses the same large arrays over and over;
+    measured on FCN-8s at 8x3x180x240, it is 15% faster when they stay.
+    """
+    if sys.platform != "linux":
+        return
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, largest = -1, -3, 2**31 - 1  # from <malloc.h>
+    with contextlib.suppress(OSError, AttributeError):  # a C library without mallopt
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, largest)
+        libc.mallopt(M_TRIM_THRESHOLD, largest)
 
 
 # --- random numbers ---------------------------------------------------------------------------------------

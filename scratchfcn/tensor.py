@@ -92,15 +92,15 @@ class Function:
         if self.recorded or self.freed:
             raise RuntimeError(f"{self.name}: this op is in a graph already; make a new {type(self).__name__} per call")
         tensors = [as_tensor(x) for x in inputs]
-        y = self.forward(*[None if x is None else x.data for x in tensors])
-        if _find_non_finite and not array_module(y).isfinite(y).all():
-            raise NonFiniteError(self, tensors, y)
-        if _grad_enabled and any(x is not None and x.requires_grad for x in tensors):
+        wanted = _grad_enabled and any(x is not None and x.requires_grad for x in tensors)
+        if wanted:  # before forward, which may keep less where an input wants no gradient
             self.recorded = True
             self.edges = tuple(None if x is None or not x.requires_grad else x.grad_fn or x for x in tensors)
             self.input_signatures = [None if x is None else (x.data.shape, x.data.dtype) for x in tensors]
-            return Tensor._made_by(self, y)
-        return Tensor._made_by(None, y)
+        y = self.forward(*[None if x is None else x.data for x in tensors])
+        if _find_non_finite and not array_module(y).isfinite(y).all():
+            raise NonFiniteError(self, tensors, y)
+        return Tensor._made_by(self if wanted else None, y)
 
     def needs_grad(self, i: int) -> bool:
         """Whether input `i`'s gradient is wanted (always, when the op is used without Tensors)."""

@@ -532,7 +532,7 @@ def without_gc() -> Iterator[None]:
 @pytest.mark.usefixtures("without_gc")
 def test_a_graph_goes_with_its_last_tensor() -> None:
     x, w = leaf(numbers((1, 2, 6, 6), 0)), leaf(numbers((2, 2, 3, 3), 1))
-    h = ops.conv2d(x, w)
+    h = ops.conv2d(x, w, stride=2)
     y = ops.relu(h).sum()
     convolution, columns, activation = weakref.ref(h.grad_fn), weakref.ref(h.grad_fn.cols), weakref.ref(h.data)
     del h
@@ -546,7 +546,7 @@ def test_a_graph_goes_with_its_last_tensor() -> None:
 @pytest.mark.usefixtures("without_gc")
 def test_backward_frees_what_ops_saved_while_the_loss_lives_on() -> None:
     x, w = leaf(numbers((1, 2, 6, 6), 0)), leaf(numbers((2, 2, 3, 3), 1))
-    h = ops.conv2d(x, w)
+    h = ops.conv2d(x, w, stride=2)
     loss = (h * h).sum()
     saved = weakref.ref(h.grad_fn.cols)
     loss.backward(retain_graph=True)
@@ -570,7 +570,7 @@ def test_each_ops_arrays_are_freed_during_the_walk() -> None:
             return gy
 
     h = Spy()(leaf(numbers((1, 2, 6, 6), 0)))
-    y = ops.conv2d(h, sf.Tensor(numbers((2, 2, 3, 3), 1)))
+    y = ops.conv2d(h, sf.Tensor(numbers((2, 2, 3, 3), 1)), stride=2)  # keeps its columns for backward
     later = weakref.ref(y.grad_fn.cols)
     y.sum().backward()
     assert alive == [False]
@@ -590,7 +590,7 @@ def test_backward_reaches_a_convolution_in_two_frames(monkeypatch: pytest.Monkey
     frames: list[str] = []
 
     def inner(gy: Any) -> Any:  # called by the first line of Conv2d.backward that computes
-        frames.extend(package_frames_below("test_backward_reaches_a_convolution_in_two_frames"))
+        frames[:] = package_frames_below("test_backward_reaches_a_convolution_in_two_frames")
         return channel_rows(gy)
 
     channel_rows = sys.modules["scratchfcn.ops.conv"].channel_rows

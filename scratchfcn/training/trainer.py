@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import nn, ops, optim
-from ..backend import generator
+from ..backend import generator, keep_freed_memory
 from ..data import Cached, Compose, Dataset, Loader, Normalise, RandomCrop, RandomFlip, RandomScale, Resize
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
 from ..weights import Checkpoint, CheckpointError, load, save
@@ -89,6 +89,7 @@ class Trainer:
         self.val_set, self.class_weights = val_set, class_weights
         self.listener = listener or Listener()
         network.model.to(device)
+        keep_freed_memory()
         self.loader = make_loader(config, network, train_set)
         self.evaluator = None if val_set is None else Evaluator(val_set, network.size, config.workers)
         self.total_steps = config.epochs * len(self.loader)

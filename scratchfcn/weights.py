@@ -257,9 +257,9 @@ def _kind(path: Path) -> str | None:
     if zipfile.is_zipfile(path):  # both npz and torch's files are zip archives
         with zipfile.ZipFile(path) as archive:
             return ".pth" if any(name.endswith("data.pkl") for name in archive.namelist()) else ".npz"
-    if start.startswith(b"\x80"):  # how a pickle begins, which older torch files are
-        return ".pth"
-    return ".safetensors" if start[8:] == b"{" else None
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:  # length of a JSON header
+        return ".safetensors"  # asked before the next: a length, too, may begin with that byte
+    return ".pth" if start.startswith(b"\x80") else None  # how a pickle begins, which older torch files are
 
 
 # --- net surgery --------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ class Bar:
             TextColumn("{task.completed}/{task.total}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,  # in a log file, only the lines that stay
         )
         self.task = self.progress.add_task(title, total=None)
 
@@ -52,6 +53,7 @@ class TrainingDisplay(Listener):
             TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s  {task.fields[left]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,  # in a log file, only the lines that stay
         )
         self.task: TaskID | None = None
         self.smooth_loss = math.nan

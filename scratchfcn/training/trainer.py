@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import nn, ops, optim
-from ..backend import generator, keep_freed_memory
+from ..backend import array_module, generator, keep_freed_memory
 from ..data import Cached, Compose, Dataset, Loader, Normalise, RandomCrop, RandomFlip, RandomScale, Resize
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
 from ..weights import Checkpoint, CheckpointError, load, save
@@ -237,7 +237,9 @@ class Trainer:
         advice = "fix: a smaller --lr is the usual remedy; then check the data with large or NaN pixel values in mind"
         names = {id(p): name for name, p in self.network.model.named_parameters()}
         where = "no single op could be found: the overflow is in the sum of the loss"
-        broken = [n for n, p in self.network.model.named_parameters() if not math.isfinite(float(p.data.sum()))]
+        broken = [
+            n for n, p in self.network.model.named_parameters() if not array_module(p.data).isfinite(p.data).all()
+        ]
         if broken:
             more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
             where = f"weight {broken[0]}{more} held NaN or infinity before this step: the last update overflowed"

@@ -1,0 +1,380 @@
+"""The training loop: it learns, resumes exactly, survives a kill, and explains a loss that is not finite."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scratchfcn as sf
+from scratchfcn import backend
+from scratchfcn.data import Dataset, Shapes
+from scratchfcn.training import (
+    Config,
+    Evaluator,
+    Interrupted,
+    Listener,
+    Network,
+    RunFolder,
+    SettingError,
+    Trainer,
+    TrainingDiverged,
+    load_network,
+    resume_checkpoint,
+)
+from scratchfcn.weights import CheckpointError, load, save
+
+TIMES = {"seconds", "images_per_s"}  # the only columns of the log that may differ between two equal runs
+
+
+def make_trainer(folder: Path, device: str = "cpu", listener: Listener | None = None, **settings: Any) -> Trainer:
+    """A small run with everything that has state: batch norm, dropout, Adam, a schedule, augmentation."""
+    options = {"epochs": 3, "batch_size": 4, "data": "shapes", "lr": 3e-3, "dropout": 0.3} | settings
+    config = Config(**options)
+    train_set, val_set = Shapes(18, (32, 40), seed=1), Shapes(3, (32, 40), seed=2)
+    backend.manual_seed(config.seed)
+    network = Network.build(
+        config.model_name, train_set.classes, config.size, batch_norm=config.batch_norm, dropout=config.dropout
+    )
+    run = RunFolder(folder)
+    if not run.config.exists():
+        run.create(config)
+    return Trainer(config, network, train_set, val_set, run, device, listener=listener)
+
+
+class Stop(Listener):
+    """Presses Ctrl-C once, during step number `at`."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def step(self, trainer: Trainer, loss: float) -> None:
+        if trainer.progress.step == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """Every array of last.safetensors bit for bit, its metadata, and the log without the clock's columns."""
+    one, two = load(a / "last.safetensors"), load(b / "last.safetensors")
+    assert set(one.arrays) == set(two.arrays)
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(array, two.arrays[name], err_msg=name)
+    for state in (one.metadata["run"], two.metadata["run"]):
+        state.pop("seconds")
+    assert one.metadata == two.metadata
+    logs = []
+    for folder in (a, b):
+        with open(folder / "log.csv", newline="") as file:
+            logs.append([{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)])
+    assert logs[0] == logs[1]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "straight"
+    make_trainer(folder).fit()
+    return folder
+
+
+# --- the run folder -----------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_everything_it_promises(straight: Path) -> None:
+    names = {path.name for path in straight.iterdir()}
+    promised = {"config.toml", "log.csv", "curves.png", "confusion.png", "last.safetensors", "best.safetensors"}
+    assert promised | {"val_001.png", "val_002.png", "val_003.png"} == names
+    with open(straight / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [row["step"] for row in rows] == ["4", "8", "12"]
+    for row in rows:
+        for column in ("train_loss", "val_loss", "pixel_acc", "mean_acc", "mean_iu", "fw_iu", "iu_circle", "lr"):
+            assert math.isfinite(float(row[column])), column
+    best = max(rows, key=lambda row: float(row["mean_iu"]))
+    assert load(straight / "best.safetensors").metadata["metrics"]["epoch"] == int(best["epoch"])
+
+
+def test_best_safetensors_holds_the_plain_state_dict(straight: Path) -> None:
+    arrays = load(straight / "best.safetensors").arrays
+    model = sf.models.build("fcn8s_small", num_classes=7, batch_norm=True)
+    model.load_state_dict(arrays)
+    assert set(arrays) == set(model.state_dict())
+
+
+def test_a_checkpoint_predicts_without_anything_else(straight: Path) -> None:
+    network = load_network(straight / "best.safetensors")
+    image, _ = Shapes(1, (37, 51), seed=9).read(0)
+    label = network.predict(image)
+    assert label.shape == (37, 51)
+    assert label.dtype == np.uint8
+    probabilities = network.probabilities(image)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1.0, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(axis=0), label)
+
+
+def test_a_folder_with_a_run_is_not_used_again(straight: Path) -> None:
+    before = (straight / "log.csv").read_bytes()
+    with pytest.raises(SettingError, match="nothing is overwritten"):
+        RunFolder(straight).create(Config(data="x"))
+    assert (straight / "log.csv").read_bytes() == before
+
+
+def test_config_survives_its_file(straight: Path) -> None:
+    config = Config(size=(20, 30), scale=(0.5, 2.0), crop=(16, 16), init='a "b"\\c é', lr=1e-5, num_classes=4)
+    path = straight / "elsewhere.toml"
+    path.write_text(config.to_toml(), encoding="utf-8")
+    assert Config(**Config.read(path)) == config
+    path.unlink()
+
+
+# --- learning -----------------------------------------------------------------------------------------------
+
+
+def test_it_learns(tmp_path: Path, device: str) -> None:
+    losses = []
+
+    class Record(Listener):
+        def step(self, trainer: Trainer, loss: float) -> None:
+            losses.append(loss)
+
+    make_trainer(tmp_path / "run", device, Record(), epochs=10, dropout=0.0).fit()
+    assert losses[0] == pytest.approx(math.log(7), rel=1e-5)  # zero score layers: ln K
+    assert np.mean(losses[-4:]) < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "sgd", "lr": 0.05}, {"paper_biases": True}, {"schedule": "step"}])
+def test_other_settings_train_too(settings: dict, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "run", epochs=1, **settings)
+    trainer.fit()
+    assert trainer.progress.step == 4
+
+
+def test_augmentation_by_scale_and_crop(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "run", epochs=1, scale=(0.7, 1.5), crop=(24, 24))
+    assert next(trainer.loader.epoch(0)).images.shape == (4, 3, 24, 24)
+    trainer.fit()
+
+
+def test_without_validation_the_last_network_is_the_best(tmp_path: Path) -> None:
+    config = Config(epochs=2, batch_size=4, data="shapes")
+    data = Shapes(8, (16, 16))
+    network = Network.build(config.model_name, data.classes, batch_norm=True)
+    folder = RunFolder(tmp_path / "run")
+    folder.create(config)
+    Trainer(config, network, data, None, folder).fit()
+    last, best = load(folder.last), load(folder.best)
+    for name, array in best.arrays.items():
+        np.testing.assert_array_equal(array, last.arrays[name])
+
+
+def test_evaluation_equals_a_plain_computation(tmp_path: Path) -> None:
+    data = Shapes(3, (40, 24), seed=3)
+    network = make_trainer(tmp_path / "run", size=(20, 12)).network
+    network.model.score_fr.bias.data[...] = np.arange(7)
+    network.model.score_pool3.weight.data[...] = np.random.default_rng(0).normal(size=(7, 64, 1, 1))
+    result = Evaluator(data, network.size)(network, keep=(1,))
+    counts = np.zeros((7, 7), int)
+    for i in range(3):
+        image, label = data.read(i)
+        prediction = network.predict(image)
+        np.add.at(counts, (label.ravel(), prediction.ravel()), 1)
+        if i == 1:
+            np.testing.assert_array_equal(result.predictions[1], prediction)
+    np.testing.assert_array_equal(result.confusion.matrix, counts)
+
+
+# --- resuming -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [1, 4, 6, 11])
+def test_an_interrupted_run_resumes_bit_for_bit(straight: Path, tmp_path: Path, at: int) -> None:
+    """Stopped after the first step, at the end of an epoch, in the middle of one, and before the last step."""
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        make_trainer(folder, listener=Stop(at)).fit()
+    assert load(folder / "last.safetensors").metadata["run"]["step"] == at
+    sf.manual_seed(12345)  # a new process would not have the old generator either
+    again = make_trainer(folder)
+    sf.manual_seed(999)
+    _, checkpoint = resume_checkpoint(str(folder))
+    again.restore(checkpoint)
+    again.fit()
+    assert_same_run(straight, folder)
+
+
+def test_resuming_from_a_network_only_is_refused(straight: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="network only"):
+        make_trainer(tmp_path / "run").restore(load(straight / "best.safetensors"))
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        resume_checkpoint(str(tmp_path / "elsewhere"))
+
+
+CHILD = """
+import sys
+sys.path[:0] = [sys.argv[2]]
+from pathlib import Path
+from test_training import make_trainer, resume_checkpoint
+folder = Path(sys.argv[1])
+trainer = make_trainer(folder)
+if trainer.folder.last.exists():
+    trainer.restore(resume_checkpoint(str(folder))[1])
+print("ready", flush=True)
+trainer.fit()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_a_killed_run_resumes_to_the_same_result(straight: Path, tmp_path: Path) -> None:
+    """Kill the process again and again, at arbitrary moments; the run must end where the undisturbed one did."""
+    folder, rng = tmp_path / "run", np.random.default_rng(0)
+    for attempt in range(40):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder), str(Path(__file__).parent)], stdout=subprocess.PIPE
+        )
+        assert child.stdout.readline() == b"ready\n"
+        try:
+            child.wait(timeout=rng.uniform(0.3, 1.2) * (1 + 0.3 * attempt))
+        except subprocess.TimeoutExpired:
+            child.kill()
+        child.stdout.close()
+        status = child.wait()
+        if (folder / "last.safetensors").exists():
+            load(folder / "last.safetensors")  # never half a file
+        if status == 0:
+            break
+    assert status == 0
+    assert_same_run(straight, folder)
+
+
+def test_a_termination_signal_saves_too(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            CHILD,
+            str(folder),
+            str(Path(__file__).parent),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout.readline() == b"ready\n"
+    deadline = time.monotonic() + 60
+    while not (folder / "last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGTERM)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode != 0
+    assert b"Interrupted" in errors
+    assert load(folder / "last.safetensors").metadata["run"]["step"] >= 1
+
+
+# --- a loss that is not finite ------------------------------------------------------------------------------
+
+
+def test_a_nan_in_the_weights_is_named(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "run")
+    trainer.network.model.fc6.weight.data[0, 0, 0, 0] = np.nan
+    with pytest.raises(TrainingDiverged, match=r"epoch 1, step 1: the loss is nan\n  weight fc6.weight held NaN"):
+        trainer.fit()
+
+
+def test_the_op_where_an_overflow_began_is_named(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "run", dropout=0.0)
+    trainer.network.model.fc7.weight.data[...] = 1e38
+    with pytest.raises(TrainingDiverged) as caught, np.errstate(all="ignore"):
+        trainer.fit()
+    assert "first in op conv2d" in str(caught.value)
+    assert "fc7.weight" in str(caught.value)
+    assert "--lr" in str(caught.value)
+
+
+def test_divergence_in_the_middle_names_epoch_and_step_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    class Poison(Listener):
+        def step(self, trainer: Trainer, loss: float) -> None:
+            if trainer.progress.step == 6:
+                trainer.network.model.fc6.bias.data[0] = np.inf
+
+    trainer = make_trainer(tmp_path / "run", listener=Poison())
+    with pytest.raises(TrainingDiverged, match="epoch 2, step 7"), np.errstate(all="ignore"):
+        trainer.fit()
+    arrays = load(tmp_path / "run" / "last.safetensors").arrays
+    assert all(np.isfinite(a).all() for a in arrays.values())
+    assert load(tmp_path / "run" / "last.safetensors").metadata["run"]["step"] == 4
+
+
+# --- checkpoints that do not fit ----------------------------------------------------------------------------
+
+
+def test_checkpoints_that_cannot_be_used_say_why(tmp_path: Path, straight: Path) -> None:
+    good = load(straight / "best.safetensors")
+    nameless = tmp_path / "nameless.safetensors"
+    save(nameless, good.arrays)
+    with pytest.raises(CheckpointError, match="does not say of which model"):
+        load_network(nameless)
+    newer = tmp_path / "newer.safetensors"
+    save(newer, good.arrays, good.metadata | {"format": 99})
+    with pytest.raises(CheckpointError, match="newer scratchfcn"):
+        load_network(newer)
+    broken = tmp_path / "broken.safetensors"
+    save(broken, {n: a for n, a in good.arrays.items() if n != "fc6.weight"}, good.metadata)
+    with pytest.raises(CheckpointError, match=r"fc6\.weight: missing"):
+        load_network(broken)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "fcn4s"}, ["--model 'fcn4s'", "fcn32s"]),
+        ({"epochs": 0}, ["--epochs", "0"]),
+        ({"lr": -1.0}, ["--lr"]),
+        ({"size": (0, 4)}, ["--size"]),
+        ({"scale": (0.5, 2.0)}, ["--scale", "--crop"]),
+        ({"optimizer": "lbfgs"}, ["adam, sgd"]),
+    ],
+)
+def test_impossible_settings_are_named_as_the_command_line_does(settings: dict, words: list[str]) -> None:
+    with pytest.raises(SettingError) as caught:
+        Config(**settings)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_config_file_with_mistakes_is_refused(tmp_path: Path) -> None:
+    for text, words in [
+        ("lr = ", "TOML"),
+        ("learning = 1", "no setting 'learning'"),
+        ('epochs = "9"', "epochs must be int"),
+    ]:
+        path = tmp_path / "run.toml"
+        path.write_text(text)
+        with pytest.raises(SettingError, match=words):
+            Config.read(path)
+
+
+def test_data_with_more_classes_than_the_network_is_an_error(tmp_path: Path) -> None:
+    class Odd(Dataset):
+        classes = Shapes(1).classes
+        root = None
+
+        def __len__(self) -> int:
+            return 1
+
+        def name(self, i: int) -> str:
+            return "odd"
+
+        def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros((8, 8, 3), np.uint8), np.full((8, 8), 9, np.uint8)
+
+    trainer = make_trainer(tmp_path / "run", epochs=1)
+    with pytest.raises(ValueError, match="9"):
+        Evaluator(Odd(), None)(trainer.network)

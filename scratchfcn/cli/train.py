@@ -128,15 +128,13 @@ def resume_run(
 
 def open_and_check(config: Any, console: Any) -> tuple[Any, Any, Any]:
     """Open both splits, look at every pair, and show how often each class occurs."""
-    from ..data import DataError, check_pairs, open_dataset
+    from ..data import DataError, check_pairs, open_dataset, split_names
     from .progress import Bar
 
     train_set = open_dataset(config.data, "train", config.num_classes)
-    try:
-        val_set = open_dataset(config.data, "val", config.num_classes)
-    except DataError as error:
-        console.print(f"no validation split, so the run is not validated: {error}", style="yellow")
-        val_set = None
+    val_set = open_dataset(config.data, "val", config.num_classes) if "val" in split_names(config.data) else None
+    if val_set is None:
+        console.print(f"warning: {config.data} has no split 'val', so the run is not validated", style="yellow")
     with Bar("checking train", console) as bar:
         histogram = check_pairs(train_set, bar.update)
     if val_set is not None:
@@ -144,13 +142,14 @@ def open_and_check(config: Any, console: Any) -> tuple[Any, Any, Any]:
             raise DataError(f"train has {len(train_set.classes)} classes but val {len(val_set.classes)}")
         with Bar("checking val", console) as bar:
             check_pairs(val_set, bar.update)
-    show_histogram(histogram, len(val_set) if val_set is not None else 0, console)
+    validation = "no validation images" if val_set is None else f"{len(val_set)} for validation"
+    console.print(f"{len(train_set)} training images, {validation}, {len(train_set.classes)} classes")
+    show_histogram(histogram, console)
     return train_set, val_set, histogram
 
 
-def show_histogram(histogram: Any, validation: int, console: Any) -> None:
+def show_histogram(histogram: Any, console: Any) -> None:
     """A bar per class, and a warning for each class that never occurs."""
-    console.print(f"{histogram.pairs} training images, {validation} for validation, {len(histogram.classes)} classes")
     shares = histogram.pixels / max(1, histogram.pixels.sum() + histogram.ignored)
     for name, share, images in zip(histogram.classes.names, shares, histogram.images, strict=True):
         blocks = "█" * max(int(share > 0), round(40 * share))
@@ -159,7 +158,7 @@ def show_histogram(histogram: Any, validation: int, console: Any) -> None:
     console.print(f"  {'(ignored)':14} {100 * ignored:6.2f}%", highlight=False)
     for name in histogram.absent:
         console.print(
-            f"warning: class {name!r} never occurs in the training masks; it cannot be learned", style="yellow"
+            f"warning: class {name!r} never occurs in these masks; it cannot be learned from them", style="yellow"
         )
 
 

@@ -3,19 +3,19 @@
 Read in this order: `images` (one file), `datasets` (many), `check` (are they sound?), `transforms`, `loader`.
 """
 
-from scratchfcn.data.camvid import CamVid
-from scratchfcn.data.check import Histogram, check_pairs
-from scratchfcn.data.datasets import Dataset
-from scratchfcn.data.errors import DataError
-from scratchfcn.data.folder import Folder
-from scratchfcn.data.images import list_images, read_image, read_label
-from scratchfcn.data.layouts import open_dataset
-from scratchfcn.data.loader import Batch, Cached, Loader
-from scratchfcn.data.palette import IGNORE, Classes, voc_palette
-from scratchfcn.data.pictures import colourise, mosaic, overlay, save_mask
-from scratchfcn.data.repair import fix_binary
-from scratchfcn.data.shapes import Shapes
-from scratchfcn.data.transforms import (
+from .camvid import CamVid
+from .check import Histogram, check_pairs
+from .datasets import Dataset
+from .errors import DataError
+from .folder import Folder
+from .images import list_images, read_image, read_label
+from .layouts import open_dataset, split_names
+from .loader import Batch, Cached, Loader
+from .palette import IGNORE, Classes, voc_palette
+from .pictures import colourise, mosaic, overlay, save_mask
+from .repair import fix_binary
+from .shapes import Shapes
+from .transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Compose,
@@ -64,5 +64,6 @@ __all__ = [
     "resize_image",
     "resize_label",
     "save_mask",
+    "split_names",
     "voc_palette",
 ]

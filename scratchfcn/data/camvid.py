@@ -6,8 +6,8 @@
 
 from pathlib import Path
 
-from scratchfcn.data.datasets import FilePairs
-from scratchfcn.data.palette import Classes
+from .datasets import FilePairs
+from .palette import Classes
 
 
 class CamVid(FilePairs):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchfcn.data.background import in_background
-from scratchfcn.data.datasets import Dataset
-from scratchfcn.data.errors import DataError
-from scratchfcn.data.palette import IGNORE, Classes
+from .background import in_background
+from .datasets import Dataset
+from .errors import DataError
+from .palette import IGNORE, Classes
 
 
 @dataclass(frozen=True)

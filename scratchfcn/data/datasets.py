@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchfcn.data.errors import SHOWN, DataError
-from scratchfcn.data.images import list_images, read_image, read_label
-from scratchfcn.data.palette import Classes
+from .errors import SHOWN, DataError
+from .images import list_images, read_image, read_label
+from .palette import Classes
 
 
 class Dataset:

@@ -7,11 +7,11 @@ that happens not to occur in the validation masks is still a class.
 
 from pathlib import Path
 
-from scratchfcn.data.background import in_background
-from scratchfcn.data.datasets import FilePairs
-from scratchfcn.data.errors import DataError
-from scratchfcn.data.images import list_images, read_label
-from scratchfcn.data.palette import IGNORE, VOC_NAMES, Classes
+from .background import in_background
+from .datasets import FilePairs
+from .errors import DataError
+from .images import list_images, read_label
+from .palette import IGNORE, VOC_NAMES, Classes
 
 
 class Folder(FilePairs):

@@ -3,10 +3,10 @@
 import difflib
 from pathlib import Path
 
-from scratchfcn.data.camvid import CamVid
-from scratchfcn.data.datasets import Dataset
-from scratchfcn.data.errors import DataError
-from scratchfcn.data.folder import Folder
+from .camvid import CamVid
+from .datasets import Dataset
+from .errors import DataError
+from .folder import Folder
 
 ACCEPTED = (
     "use one of these layouts:\n"
@@ -26,16 +26,13 @@ def open_dataset(root: str | Path, split: str, num_classes: int | None = None) -
     Raises:
         DataError: no such folder, no known layout, no such split, or what the layout's own class raises.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder", ACCEPTED)
-    if (root / "images").is_dir() and (root / "masks").is_dir():
-        _check_split(root, split, {path.name for path in (root / "images").iterdir() if path.is_dir()})
+    root, splits = Path(root), split_names(root)
+    if split not in splits:
+        near = difflib.get_close_matches(split, splits, 1)
+        hint = f"; nearest: '{near[0]}'" if near else ""
+        raise DataError(f"{root}: no split '{split}'; there are {', '.join(splits)}{hint}")
+    if _is_folder_layout(root):
         return Folder(root, split, num_classes)
-    camvid_splits = {path.name for path in root.iterdir() if (root / f"{path.name}annot").is_dir()}
-    if not camvid_splits:
-        raise DataError(f"{root}: no known layout; it holds {_contents(root)}", ACCEPTED)
-    _check_split(root, split, camvid_splits)
     dataset = CamVid(root, split)
     if num_classes not in (None, len(dataset.classes)):
         problem = f"{root}: CamVid's layout has {len(dataset.classes)} classes, but {num_classes} are asked for"
@@ -43,14 +40,28 @@ def open_dataset(root: str | Path, split: str, num_classes: int | None = None) -
     return dataset
 
 
-def _check_split(root: Path, split: str, splits: set[str]) -> None:
-    if split in splits:
-        return
-    if not splits:
-        raise DataError(f"{root}: 'images' has no folder '{split}', nor any other", ACCEPTED)
-    near = difflib.get_close_matches(split, sorted(splits), 1)
-    hint = f"; nearest: '{near[0]}'" if near else ""
-    raise DataError(f"{root}: no split '{split}'; there are {', '.join(sorted(splits))}{hint}")
+def split_names(root: str | Path) -> list[str]:
+    """The splits that a data set's folder offers, sorted: "train", "val" …
+
+    Raises:
+        DataError: no such folder, no known layout, or one without any split.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder", ACCEPTED)
+    if _is_folder_layout(root):
+        splits = [path.name for path in (root / "images").iterdir() if path.is_dir()]
+        if not splits:
+            raise DataError(f"{root}: 'images' has no folder 'train', nor any other", ACCEPTED)
+    else:
+        splits = [path.name for path in root.iterdir() if (root / f"{path.name}annot").is_dir()]
+        if not splits:
+            raise DataError(f"{root}: no known layout; it holds {_contents(root)}", ACCEPTED)
+    return sorted(splits)
+
+
+def _is_folder_layout(root: Path) -> bool:
+    return (root / "images").is_dir() and (root / "masks").is_dir()
 
 
 def _contents(root: Path) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchfcn.data.background import in_background
-from scratchfcn.data.datasets import Dataset, as_size
-from scratchfcn.data.errors import DataError
-from scratchfcn.data.transforms import Transform
+from .background import in_background
+from .datasets import Dataset, as_size
+from .errors import DataError
+from .transforms import Transform
 
 
 @dataclass(frozen=True)

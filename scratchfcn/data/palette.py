@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchfcn.data.errors import DataError
+from .errors import DataError
 
 IGNORE = 255  # the label of pixels that count neither for the loss nor for the metrics
 IGNORE_COLOUR = (224, 224, 192)  # the cream VOC draws around its objects: its palette's colour of 255

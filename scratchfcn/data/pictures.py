@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from scratchfcn.data.datasets import as_size
-from scratchfcn.data.palette import Classes
+from .datasets import as_size
+from .palette import Classes
 
 GAP = 6  # pixels between tiles
 SMALL = 160  # tiles narrower than this are enlarged, pixel by pixel

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchfcn.data.errors import DataError
-from scratchfcn.data.images import list_images, read_label
-from scratchfcn.data.palette import IGNORE, Classes
-from scratchfcn.data.pictures import save_mask
+from .errors import DataError
+from .images import list_images, read_label
+from .palette import IGNORE, Classes
+from .pictures import save_mask
 
 
 def fix_binary(root: str | Path, progress: Callable[[int, int], None] | None = None) -> Path:

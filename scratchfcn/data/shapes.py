@@ -13,8 +13,8 @@ crisp.
 import numpy as np
 from PIL import Image, ImageDraw
 
-from scratchfcn.data.datasets import Dataset
-from scratchfcn.data.palette import Classes, voc_palette
+from .datasets import Dataset
+from .palette import Classes, voc_palette
 
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 FINER = 3  # drawn that many times too large, so coverage comes in steps of 1/9

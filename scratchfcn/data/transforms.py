@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from scratchfcn.data.palette import IGNORE
+from .palette import IGNORE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, over ImageNet's training images
 IMAGENET_STD = (0.229, 0.224, 0.225)

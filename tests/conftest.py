@@ -1,5 +1,12 @@
 """What every test file shares: the devices to run on, and how hypothesis draws its examples."""
 
+import os
+
+# pytest runs one worker per core: matrix products of two threads in each would only get in each other's way. Read
+# when NumPy and torch are loaded, so it comes first.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 

@@ -10,6 +10,7 @@ it works and the CPU where it does not.
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 from types import ModuleType
@@ -43,6 +44,7 @@ def is_array(x: Any) -> bool:
 # --- devices ----------------------------------------------------------------------------------------------
 
 
+@functools.cache  # the test kernel waits for the GPU, and the answer stays the same
 def cuda_problem() -> str | None:
     """Why CUDA cannot be used here, as one sentence; None where it works (a kernel has been run)."""
     try:
@@ -82,6 +84,7 @@ def resolve_device(name: str) -> str:
         raise DeviceError(
             f"device {name!r} does not exist: this machine has {count} GPU(s), cuda:0 to cuda:{count - 1}"
         )
+    cupy.cuda.Device(index).use()  # ops allocate on the current GPU, so it has to be the one that was asked for
     return f"cuda:{index}"
 
 
@@ -146,8 +149,8 @@ def keep_freed_memory() -> None:
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, largest = -1, -3, 2**31 - 1  # from <malloc.h>
     with contextlib.suppress(OSError, AttributeError):  # a C library without mallopt
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, largest)
-        libc.mallopt(M_TRIM_THRESHOLD, largest)
+        if libc.mallopt(M_MMAP_THRESHOLD, largest):  # older ones refuse so much; then all stays as it was
+            libc.mallopt(M_TRIM_THRESHOLD, largest)
 
 
 # --- random numbers ---------------------------------------------------------------------------------------

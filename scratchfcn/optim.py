@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .backend import array_module, device_of, to_device
+import numpy as np
+
+from .backend import array_module, device_of, is_array, to_device
 from .nn import Module
 from .tensor import Parameter
 
@@ -30,7 +32,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
         if lr <= 0 or weight_decay < 0:
             raise ValueError(f"{type(self).__name__}: need lr > 0 and weight_decay ≥ 0, got {lr} and {weight_decay}")
-        self.lr, self.weight_decay, self.step_count = lr, weight_decay, 0
+        self.lr, self.weight_decay = lr, weight_decay
         params = list(params)
         groups = params if params and isinstance(params[0], Mapping) else [{"params": params}]
         self.groups = [self._group(**group) for group in groups]
@@ -39,7 +41,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: there are no parameters to learn")
         if len({id(p) for p in self.parameters}) != len(self.parameters):
             raise ValueError(f"{type(self).__name__}: a parameter appears twice; it would be stepped twice")
-        self.state: list[dict[str, Any]] = [{} for _ in self.parameters]
+        self.state: list[dict[str, Any]] = [{"steps": 0} for _ in self.parameters]  # its own: it may join later
 
     def _group(self, params: Any, lr: float | None = None, weight_decay: float | None = None, **mult: float) -> dict:
         unknown = set(mult) - {"lr_mult", "decay_mult"}
@@ -59,13 +61,13 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
-        self.step_count += 1
         states = iter(self.state)
         for group in self.groups:
             for parameter in group["params"]:
                 state = next(states)
                 if parameter.grad is None:
                     continue
+                state["steps"] += 1
                 gradient = parameter.grad
                 if group["weight_decay"]:
                     gradient = gradient + group["weight_decay"] * parameter.data  # gradient of ½·decay·|w|²
@@ -80,15 +82,18 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs, as arrays by name: "3.momentum" belongs to parameter number 3."""
-        return {f"{i}.{slot}": array for i, state in enumerate(self.state) for slot, array in state.items()}
+        state = {f"{i}.{slot}": value for i, slots in enumerate(self.state) for slot, value in slots.items()}
+        return {name: value if is_array(value) else np.asarray(value) for name, value in state.items()}
 
-    def load_state_dict(self, arrays: Mapping[str, Any], step_count: int) -> None:
-        """Restore what `state_dict` returned, and the number of steps taken."""
-        self.step_count = step_count
+    def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned. Errors: ValueError for a state that belongs to other parameters."""
         for name, array in arrays.items():
             number, _, slot = name.partition(".")
-            fits = number.isdecimal() and int(number) < len(self.parameters) and slot in self.slots
-            if not fits or array.shape != self.parameters[int(number)].shape:
+            known = number.isdecimal() and int(number) < len(self.parameters)
+            if known and slot == "steps":
+                self.state[int(number)]["steps"] = int(array)
+                continue
+            if not known or slot not in self.slots or array.shape != self.parameters[int(number)].shape:
                 raise ValueError(
                     f"{type(self).__name__}: state {name!r} {array.shape} belongs to another model or optimiser"
                 )
@@ -138,7 +143,7 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, eps
 
     def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
-        (b1, b2), t = self.betas, self.step_count
+        (b1, b2), t = self.betas, state["steps"]
         m, v = state["mean"], state["square"]
         m *= b1
         m += (1.0 - b1) * g
@@ -172,6 +177,12 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     if every < 1:
         raise ValueError(f"step_decay: every is a number of steps, at least 1, got {every}")
     return lambda step: lr * factor ** (step // every)
+
+
+def warm_up(schedule: Schedule, steps: int) -> Schedule:
+    """`schedule`, growing linearly from nothing over the first `steps` steps: large first steps from random weights
+    do damage that takes long to mend."""
+    return lambda step: schedule(step) * min(1.0, (step + 1) / max(1, steps))
 
 
 def poly(lr: float, total: int, power: float = 0.9) -> Schedule:

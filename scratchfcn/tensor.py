@@ -49,8 +49,11 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, function: Function, inputs: Sequence[Any], output: Any) -> None:
         self.function, self.inputs = function, inputs
-        shapes = ", ".join(str(x.shape) for x in inputs if x is not None)
-        super().__init__(f"{function.name}: inputs {shapes} are finite but output {output.shape} is not")
+        given = [x for x in inputs if x is not None]
+        shapes = ", ".join(str(x.shape) for x in given)
+        already = [i for i, x in enumerate(given) if not array_module(x.data).isfinite(x.data).all()]
+        cause = f"input {already[0]} already holds NaN or infinity" if already else f"output {output.shape} overflows"
+        super().__init__(f"{function.name}: with inputs {shapes}, {cause}")
 
 
 @contextmanager
@@ -92,6 +95,9 @@ class Function:
         if self.recorded or self.freed:
             raise RuntimeError(f"{self.name}: this op is in a graph already; make a new {type(self).__name__} per call")
         tensors = [as_tensor(x) for x in inputs]
+        if len({type(x.data) for x in tensors if x is not None}) > 1:
+            places = ", ".join(x.device for x in tensors if x is not None)
+            raise ValueError(f"{self.name}: its inputs lie on different devices ({places}); move them with .to(device)")
         wanted = _grad_enabled and any(x is not None and x.requires_grad for x in tensors)
         if wanted:  # before forward, which may keep less where an input wants no gradient
             self.recorded = True
@@ -128,7 +134,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "data", "grad", "grad_fn", "requires_grad")
-    __array_priority__ = 100  # array + Tensor calls Tensor.__radd__
+    __array_ufunc__ = None  # array + Tensor is left to Tensor.__radd__, by NumPy and by CuPy
 
     def __init__(self, data: Any, requires_grad: bool = False, device: str | None = None) -> None:
         if isinstance(data, Tensor):
@@ -283,7 +289,7 @@ class Tensor:
     __radd__, __rmul__ = __add__, __mul__
 
     def __neg__(self) -> Tensor:
-        return self * -1.0
+        return self * -1
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The sum over `axis` (all axes by default)."""
@@ -315,7 +321,7 @@ def like(x: Any, other: Tensor) -> Tensor:
         fits = other.dtype.kind == "f" or isinstance(x, int | np.integer)
         dtype = other.dtype if fits else np.float32  # 0.5 times whole numbers is no whole number
         return Tensor._made_by(None, array_module(other.data).asarray(x, dtype))
-    return as_tensor(x)
+    return x if isinstance(x, Tensor) else Tensor(x, device=None if is_array(x) else other.device)
 
 
 # --- the walk ---------------------------------------------------------------------------------------------
@@ -348,7 +354,7 @@ def _owned(gx: Any, others: tuple[Any, ...]) -> Any:
     """A gradient that a leaf may keep and change: `gx`, copied where it is a repeated number or shares memory with
     `others`, which is what an op that only passes gradients on returns."""
     xp = array_module(gx)
-    shared = 0 in gx.strides or any(xp.may_share_memory(gx, other) for other in others if other is not None)
+    shared = 0 in gx.strides or any(xp.may_share_memory(gx, o) for o in others if type(o) is type(gx))
     return gx.copy() if shared else xp.asarray(gx)
 
 

@@ -108,22 +108,39 @@ def test_saved_state_continues_exactly(make: Callable) -> None:
     saved = {name: array.copy() for name, array in optimizer.state_dict().items()}
     second = [sf.Parameter(p.data.copy()) for p in first]
     again = make(second)
-    again.load_state_dict(saved, optimizer.step_count)
+    again.load_state_dict(saved)
     stepped(again, second, 3)
     for a, b in zip(straight, second, strict=True):
         assert (a.data == b.data).all()
+
+
+def test_a_parameter_that_joins_late_starts_its_own_count() -> None:
+    """Adam's bias correction counts a parameter's own steps, as torch's does."""
+    ours = [sf.Parameter(np.ones(2)), sf.Parameter(np.ones(2))]
+    theirs = [torch.ones(2, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    optimizer, torch_optimizer = optim.Adam(ours, 0.1), torch.optim.Adam(theirs, 0.1)
+    for step in range(50):
+        ours[0].grad, theirs[0].grad = np.ones(2), torch.ones(2, dtype=torch.float64)
+        if step == 49:
+            ours[1].grad, theirs[1].grad = np.ones(2), torch.ones(2, dtype=torch.float64)
+        optimizer.step()
+        torch_optimizer.step()
+    for p, t in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.data, t.detach().numpy(), rtol=1e-10)
 
 
 def test_state_of_another_model_is_refused() -> None:
     optimizer = optim.Adam([sf.Parameter(np.ones(3))], 0.1)
     for state in ({"0.mean": np.ones(4)}, {"1.mean": np.ones(3)}, {"0.momentum": np.ones(3)}):
         with pytest.raises(ValueError, match="another model or optimiser"):
-            optimizer.load_state_dict(state, 1)
+            optimizer.load_state_dict(state)
 
 
 def test_schedules_by_hand() -> None:
     assert [optim.fixed(0.5)(s) for s in (0, 10**6)] == [0.5, 0.5]
     assert [optim.step_decay(1.0, 10, 0.5)(s) for s in (0, 9, 10, 25)] == [1.0, 1.0, 0.5, 0.25]
+    warm = optim.warm_up(optim.fixed(1.0), 4)
+    assert [warm(s) for s in (0, 1, 3, 9)] == [0.25, 0.5, 1.0, 1.0]
     poly = optim.poly(2.0, 4, power=0.5)
     assert [poly(s) for s in (0, 2, 3, 4, 5)] == pytest.approx([2.0, 2 * 0.5**0.5, 1.0, 0.0, 0.0])
 

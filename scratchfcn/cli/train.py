@@ -32,6 +32,7 @@ def train_command(
     schedule: Annotated[str | None, typer.Option(help="poly, step or fixed. [default: poly]")] = None,
     power: Annotated[float | None, typer.Option(help="Power of the poly schedule. [default: 0.9]")] = None,
     step_epochs: Annotated[int | None, typer.Option(help="Epochs between drops of step. [default: 20]")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(help="Let the rate grow over so many steps. [default: 0]")] = None,
     paper_biases: Annotated[bool | None, typer.Option(help="Biases: twice the rate, no decay. [default: off]")] = None,
     class_weights: Annotated[str | None, typer.Option(help="none, or median: rare classes count more.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all chance in the run. [default: 0]")] = None,

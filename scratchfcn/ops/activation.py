@@ -34,14 +34,13 @@ class Dropout(Function):
         self.p = p
 
     def forward(self, x: Any) -> Any:
-        xp = array_module(x)
         kept = generator().random(x.shape, dtype="float32") >= self.p  # drawn on the host: one seed, any device
-        scale = 0.0 if self.p == 1.0 else 1.0 / (1.0 - self.p)
-        self.mask = xp.asarray(kept).astype(x.dtype) * x.dtype.type(scale)
-        return x * self.mask
+        self.mask = array_module(x).asarray(kept)  # bool
+        self.scale = 0.0 if self.p == 1.0 else 1.0 / (1.0 - self.p)
+        return x * self.mask * self.scale
 
     def backward(self, gy: Any) -> Any:
-        return gy * self.mask
+        return gy * self.mask * self.scale
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:

@@ -45,23 +45,25 @@ class Conv2d(Function):
         G = self.groups
         OH, OW = self.output = output_size(self.name, (H, W), (KH, KW), self.stride, self.padding, self.dilation)
 
-        cols = im2col(x, (KH, KW), self.stride, self.padding, self.dilation, self.output)
+        cols = im2col(x, (KH, KW), self.stride, self.padding, self.dilation, self.output)  # (C*KH*KW, N*OH*OW)
         cols = cols.reshape(G, CG * KH * KW, N * OH * OW)  # each group sees its own channels
         w_rows = w.reshape(G, OC // G, CG * KH * KW)
-        y = (w_rows @ cols).reshape(OC, N * OH * OW)
+        y = (w_rows @ cols).reshape(OC, N * OH * OW)  # (G, OC/G, N*OH*OW), the groups joined
         if b is not None:
             y += b[:, None]
 
-        self.x, self.w = x, w
-        self.cols = None if self.gathers((KH, KW)) else cols  # kept for backward, unless it can do without
+        self.w, self.x_shape, self.biased = w, x.shape, b is not None
+        by_gathering = self.gathers((KH, KW))
+        self.x, self.cols = (x, None) if by_gathering else (None, cols)  # whichever of the two backward needs
         return from_channel_rows(y, N, OH, OW)  # (N, OC, OH, OW)
 
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
         """gb = Σ gy;  gw = gy @ colsᵀ;  gx = col2im(wᵀ @ gy), or at stride 1 the same sums the other way round."""
-        N, C, H, W = self.x.shape
+        N, C, H, W = self.x_shape
         OC, CG, KH, KW = self.w.shape
         G = self.groups
-        gb = channel_rows(gy).sum(axis=1)  # (OC,): the bias was added to every pixel
+        # (OC,): the bias was added to every pixel
+        gb = channel_rows(gy).sum(axis=1) if self.biased and self.needs_grad(2) else None
 
         if self.cols is None:
             # Stride 1: gather instead of scattering. Pixel x[h, w] went into the outputs around it, through the kernel
@@ -70,7 +72,7 @@ class Conv2d(Function):
             gcols = im2col(gy, (KH, KW), (1, 1), self.full_padding((KH, KW)), self.dilation, (H, W))
             gcols = gcols.reshape(G, OC // G * KH * KW, N * H * W)
             turned = self.w[:, :, ::-1, ::-1].reshape(G, OC // G, CG, KH * KW)
-            turned = turned.transpose(0, 2, 1, 3).reshape(G, CG, OC // G * KH * KW)
+            turned = turned.transpose(0, 2, 1, 3).reshape(G, CG, OC // G * KH * KW)  # a row per input channel
             gx = (turned @ gcols).reshape(C, N * H * W)
             gw = gcols @ channel_rows(self.x).reshape(G, CG, N * H * W).swapaxes(1, 2)  # (G, OC/G*KH*KW, CG)
             gw = gw.reshape(OC, KH, KW, CG)[:, ::-1, ::-1].transpose(0, 3, 1, 2)  # (OC, CG, KH, KW)
@@ -87,7 +89,7 @@ class Conv2d(Function):
         w_rows = self.w.reshape(G, OC // G, CG * KH * KW)
         gcols = w_rows.swapaxes(1, 2) @ gy  # (G, CG*KH*KW, N*OH*OW)
         gcols = gcols.reshape(C * KH * KW, -1)
-        gx = col2im(gcols, self.x.shape, (KH, KW), self.stride, self.padding, self.dilation, self.output)
+        gx = col2im(gcols, self.x_shape, (KH, KW), self.stride, self.padding, self.dilation, self.output)
         return gx, gw, gb
 
     def full_padding(self, kernel: Pair) -> Pair:
@@ -130,7 +132,8 @@ class Conv1x1(Function):
         if w.shape[2:] != (1, 1):
             raise ValueError(f"conv1x1: weight must be (OC, C, 1, 1), got {w.shape}; use conv2d for larger kernels")
         N, C, H, W = x.shape
-        self.w, self.x_rows = w, channel_rows(x)  # (C, N*H*W)
+        self.w, self.biased = w, b is not None
+        self.x_rows = channel_rows(x)  # (C, N*H*W)
         y = w.reshape(-1, C) @ self.x_rows  # (OC, N*H*W)
         if b is not None:
             y += b[:, None]
@@ -139,7 +142,7 @@ class Conv1x1(Function):
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
         N, OC, H, W = gy.shape
         gy = channel_rows(gy)  # (OC, N*H*W)
-        gb = gy.sum(axis=1)  # (OC,)
+        gb = gy.sum(axis=1) if self.biased and self.needs_grad(2) else None  # (OC,)
         gw = (gy @ self.x_rows.T).reshape(self.w.shape)  # (OC, C, 1, 1)
         if not self.needs_grad(0):
             return None, gw, gb
@@ -187,13 +190,14 @@ class ConvTranspose2d(Function):
         _, OCG, KH, KW = w.shape
         G = self.groups
         OH, OW = self._output_size((H, W), (KH, KW))
-        self.w, self.x_rows, self.subpixel = w, channel_rows(x).reshape(G, C // G, N * H * W), None
+        self.w, self.biased = w, b is not None
 
         upsampling = Subpixel((KH, KW), self.stride, G)
         if self.applies(upsampling, (OH, OW)):  # the same sums in another order, several times faster
             self.subpixel = upsampling
             y = upsampling.forward(x, w, (OH, OW), self.padding)
         else:
+            self.subpixel, self.x_rows = None, channel_rows(x).reshape(G, C // G, N * H * W)
             w_rows = w.reshape(G, C // G, OCG * KH * KW)
             cols = w_rows.swapaxes(1, 2) @ self.x_rows  # (G, OCG*KH*KW, N*H*W)
             cols = cols.reshape(G * OCG * KH * KW, N * H * W)
@@ -207,9 +211,10 @@ class ConvTranspose2d(Function):
         N, C, H, W = self.x_shape
         _, OCG, KH, KW = self.w.shape
         G = self.groups
-        gb = gy.sum(axis=(0, 2, 3))  # (OC,)
+        gb = gy.sum(axis=(0, 2, 3)) if self.biased and self.needs_grad(2) else None  # (OC,)
         if self.subpixel is not None:
-            return *self.subpixel.backward(gy, self.x_shape, self.w, self.padding), gb
+            wanted = (self.needs_grad(0), self.needs_grad(1))
+            return *self.subpixel.backward(gy, self.x_shape, self.w, self.padding, wanted), gb
 
         gcols = im2col(gy, (KH, KW), self.stride, self.padding, self.dilation, (H, W))
         gcols = gcols.reshape(G, OCG * KH * KW, N * H * W)
@@ -223,7 +228,7 @@ class ConvTranspose2d(Function):
         return from_channel_rows(gx, N, H, W), gw, gb
 
     def applies(self, subpixel: Subpixel, output: Pair) -> bool:
-        """Whether the fast way of subpixel.py computes this: a real upsampling, undilated, of an ordinary size."""
+        """Whether the fast way of subpixel.py computes this: strided, undilated, and all rows lie in its blocks."""
         strided, undilated = max(self.stride) > 1, self.dilation == (1, 1)
         return strided and undilated and subpixel.covers(self.x_shape[2:], output, self.padding)
 

@@ -19,7 +19,7 @@ class Linear(Function):
             raise TypeError(f"linear: x is {x.dtype} but bias is {b.dtype}; both must be the same type")
         if b is not None and b.shape != w.shape[:1]:
             raise ValueError(f"linear: bias has shape {b.shape} but weight {w.shape} needs ({w.shape[0]},)")
-        self.x, self.w = x, w
+        self.x, self.w, self.biased = x, w, b is not None
         y = x @ w.T  # (…, OUT)
         return y if b is None else y + b
 
@@ -27,8 +27,9 @@ class Linear(Function):
         OUT, IN = self.w.shape
         gy_rows, x_rows = gy.reshape(-1, OUT), self.x.reshape(-1, IN)
         gw = gy_rows.T @ x_rows  # (OUT, IN)
-        gb = gy_rows.sum(axis=0)  # (OUT,)
-        return gy @ self.w, gw, gb
+        gb = gy_rows.sum(axis=0) if self.biased and self.needs_grad(2) else None  # (OUT,)
+        gx = gy @ self.w if self.needs_grad(0) else None
+        return gx, gw, gb
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

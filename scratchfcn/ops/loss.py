@@ -27,7 +27,6 @@ class SoftmaxCrossEntropy(Function):
         labels = check_labels(x, self.labels, self.ignore_index)
         weight = check_class_weight(x, self.weight)
         xp = array_module(x)
-        K = x.shape[1]
         kept = labels != self.ignore_index  # (N, …)
         classes = xp.where(kept, labels, 0)  # an ignored pixel borrows class 0 for the indexing below
         self.index = xp.expand_dims(classes, 1).astype("int64")  # (N, 1, …)
@@ -42,16 +41,14 @@ class SoftmaxCrossEntropy(Function):
         x /= sums[:, None]
         self.p = x  # (N, K, …) softmax
         self.pixel_scale = pixel_weight / total  # (N, …)
-        self.K = K
         losses = xp.log(sums) - chosen
         return xp.where(kept, losses * self.pixel_scale, 0).sum(dtype=x.dtype)
 
     def backward(self, gy: Any) -> Any:
-        xp = array_module(gy)
         scale = (self.pixel_scale * gy)[:, None]  # (N, 1, …)
         gx = self.p * scale  # (N, K, …)
-        at_truth = xp.take_along_axis(gx, self.index, axis=1) - scale
-        xp.put_along_axis(gx, self.index, at_truth, axis=1)
+        for k in range(self.p.shape[1]):
+            gx[:, k : k + 1] -= scale * (self.index == k)  # 1 is taken from the true class's probability
         return gx
 
 

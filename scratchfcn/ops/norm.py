@@ -96,10 +96,10 @@ def check_batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, traini
         raise TypeError(
             f"batch_norm2d: x is {x.dtype} but weight is {weight.dtype} and bias {bias.dtype}; use one type"
         )
-    if training and x.size == C:
+    if training and C > 0 and x.size <= C:
         raise ValueError(
-            f"batch_norm2d: training on one value per channel, x {x.shape}: its variance is 0 and x̂ says nothing; "
-            "use a larger batch or image, or eval()"
+            f"batch_norm2d: training on at most one value per channel, x {x.shape}: its variance says nothing; "
+            "use a larger batch or larger images, or eval()"
         )
 
 

@@ -43,25 +43,37 @@ class Subpixel:
         (SH, SW), (A, B), G = self.stride, self.blocks((H, W)), self.groups
         OC = w.shape[1] * G
         cols = im2col(x, self.reach, (1, 1), self.frame, (1, 1), (A, B))  # (C*RH*RW, N*A*B)
-        self.cols = cols.reshape(G, -1, N * A * B)
+        self.cols = cols.reshape(G, C // G * self.reach[0] * self.reach[1], N * A * B)
         phases = self.phase_rows(w) @ self.cols  # (G, OC/G*SH*SW, N*A*B)
         phases = phases.reshape(OC, SH, SW, N, A, B)
         planes = phases.transpose(0, 3, 4, 1, 5, 2).reshape(OC, N, A * SH, B * SW)  # the pixel shuffle
         (PH, PW), (OH, OW) = padding, output
         return planes[:, :, PH : PH + OH, PW : PW + OW].transpose(1, 0, 2, 3)  # (N, OC, OH, OW)
 
-    def backward(self, gy: Any, x_shape: tuple[int, int, int, int], w: Any, padding: Pair) -> tuple[Any, Any]:
-        """gy (N, OC, OH, OW) → gx (N, C, H, W), gw (C, OC/G, KH, KW)."""
+    def backward(
+        self, gy: Any, x_shape: tuple[int, int, int, int], w: Any, padding: Pair, wanted: tuple[bool, bool]
+    ) -> tuple[Any, Any]:
+        """gy (N, OC, OH, OW) → gx (N, C, H, W), gw (C, OC/G, KH, KW); None for what is not `wanted`."""
         N, C, H, W = x_shape
         (SH, SW), (A, B), G = self.stride, self.blocks((H, W)), self.groups
         OC, OH, OW = gy.shape[1:]
         top, left = padding
         planes = padded_planes(gy, (top, A * SH - OH - top, left, B * SW - OW - left))  # (OC, N, A*SH, B*SW)
         gphases = planes.reshape(OC, N, A, SH, B, SW).transpose(0, 3, 5, 1, 2, 4)  # (OC, SH, SW, N, A, B)
-        gphases = gphases.reshape(G, -1, N * A * B)  # (G, OC/G*SH*SW, N*A*B)
-        gw = self.from_phase_rows(gphases @ self.cols.swapaxes(1, 2), w.shape)
+        gphases = gphases.reshape(G, OC // G * SH * SW, N * A * B)  # (G, OC/G*SH*SW, N*A*B)
+        gw = self.from_phase_rows(gphases @ self.cols.swapaxes(1, 2), w.shape) if wanted[1] else None
+        if not wanted[0]:
+            return None, gw
         gcols = self.phase_rows(w).swapaxes(1, 2) @ gphases  # (G, C/G*RH*RW, N*A*B)
-        gx = col2im(gcols.reshape(-1, N * A * B), x_shape, self.reach, (1, 1), self.frame, (1, 1), (A, B))
+        gx = col2im(
+            gcols.reshape(C * self.reach[0] * self.reach[1], N * A * B),
+            x_shape,
+            self.reach,
+            (1, 1),
+            self.frame,
+            (1, 1),
+            (A, B),
+        )
         return gx, gw
 
     def phase_rows(self, w: Any) -> Any:

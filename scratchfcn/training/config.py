@@ -47,6 +47,7 @@ class Config:
     schedule: str = "poly"  # poly, step or fixed
     power: float = 0.9  # of poly
     step_epochs: int = 20  # of step: epochs between drops to a tenth
+    warmup_steps: int = 0  # steps over which the rate grows to lr
     paper_biases: bool = False  # biases learn twice as fast and do not decay (paper, section 4.3)
     class_weights: str = "none"  # none, or median: rare classes count more (median frequency balancing)
 

@@ -203,7 +203,6 @@ class Trainer:
         arrays |= {RUN_STATE + name: array for name, array in self.optimizer.state_dict().items()}
         state = {
             **vars(self.progress),
-            "optimizer_steps": self.optimizer.step_count,
             "generator": generator().bit_generator.state,
         }
         save(self.folder.last, arrays, {**self.network.metadata(), "run": state})
@@ -220,11 +219,11 @@ class Trainer:
                 "this checkpoint cannot be resumed: it holds a network only; use the run's last.safetensors"
             )
         state = dict(checkpoint.metadata["run"])
-        steps, random_state = state.pop("optimizer_steps"), state.pop("generator")
+        random_state = state.pop("generator")
         run_arrays = {n.removeprefix(RUN_STATE): a for n, a in checkpoint.arrays.items() if n.startswith(RUN_STATE)}
         weights = {n: a for n, a in checkpoint.arrays.items() if not n.startswith(RUN_STATE)}
         self.network.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(run_arrays, steps)
+        self.optimizer.load_state_dict(run_arrays)
         generator().bit_generator.state = random_state
         self.progress = Progress(**state)
 
@@ -293,10 +292,12 @@ def make_optimizer(config: Config, model: nn.Module) -> optim.Optimizer:
 def make_schedule(config: Config, steps_per_epoch: int) -> optim.Schedule:
     """The learning rate by step number."""
     if config.schedule == "poly":
-        return optim.poly(config.lr, config.epochs * steps_per_epoch, config.power)
-    if config.schedule == "step":
-        return optim.step_decay(config.lr, config.step_epochs * steps_per_epoch)
-    return optim.fixed(config.lr)
+        schedule = optim.poly(config.lr, config.epochs * steps_per_epoch, config.power)
+    elif config.schedule == "step":
+        schedule = optim.step_decay(config.lr, config.step_epochs * steps_per_epoch)
+    else:
+        schedule = optim.fixed(config.lr)
+    return optim.warm_up(schedule, config.warmup_steps) if config.warmup_steps else schedule
 
 
 def resume_checkpoint(path: str) -> tuple[RunFolder, Checkpoint]:

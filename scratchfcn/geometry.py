@@ -5,7 +5,9 @@ grid, centre(i) = stride·i + start, in input pixels (pixel 0's centre is 0), an
 receptive field. Each layer changes the three numbers by a simple rule; nothing else is needed to compute
 receptive fields (paper, section 3) and the crop offsets that line up two maps before they are added (section 4.2).
 
-Grids are exact: an upsampling layer divides the stride, so the numbers are fractions.
+Strides and centres are exact: an upsampling layer divides the stride, so the numbers are fractions. The receptive
+field is exact behind convolutions and pools. Behind a transposed convolution the pixels of one map see patches of
+different sizes (and a dilated one steps over pixels), so there it is an upper bound: no pixel sees more.
 """
 
 from collections.abc import Iterable
@@ -30,7 +32,7 @@ class Grid:
 
     stride: Fraction = Fraction(1)  # input pixels from one centre to the next
     start: Fraction = Fraction(0)  # centre of pixel 0, in input pixels
-    receptive_field: Fraction = Fraction(1)  # input pixels that one pixel depends on
+    receptive_field: Fraction = Fraction(1)  # input pixels that one pixel depends on; at most, behind upsampling
 
     def through(self, *windows: Window) -> "Grid":
         """The grid behind these layers, applied in order.

@@ -101,7 +101,13 @@ class InputResult:
 
     @property
     def ok(self) -> bool:
-        return self.wrong == 0
+        """Whether entries were judged and none is wrong."""
+        return self.checked > 0 and self.wrong == 0
+
+    @property
+    def word(self) -> str:
+        """The verdict: "ok", "wrong", or "?" where every entry is a kink (or there is none)."""
+        return "wrong" if self.wrong else "ok" if self.checked else "?"
 
     @property
     def worst(self) -> Entry | None:
@@ -119,8 +125,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no checked entry is wrong."""
-        return all(result.ok for result in self.inputs)
+        """Whether entries were judged and none is wrong. Of several inputs, one may be nothing but kinks."""
+        return self.checked > 0 and self.wrong == 0
+
+    @property
+    def wrong(self) -> int:
+        """How many of the checked entries are wrong."""
+        return sum(result.wrong for result in self.inputs)
 
     @property
     def worst(self) -> Entry | None:
@@ -140,11 +151,12 @@ class Report:
         return self.ok
 
     def __str__(self) -> str:
-        lines = [f"{'✓' if self.ok else '✗'} {self.name} backward     {_verdicts(self.inputs)}"]
-        if self.ok:
+        mark = "✗" if self.wrong else "✓" if self.ok else "?"
+        lines = [f"{mark} {self.name} backward     {_verdicts(self.inputs)}"]
+        if not self.wrong:
             lines.append(f"  {self.checked} entries checked" + _worst_of(self))
         for result in self.inputs:
-            if not result.ok:
+            if result.wrong:
                 lines += _explain(result, self.rtol)
         if self.skipped:
             lines.append(f"  {self.skipped} entries lie on a kink (ReLU at 0, a tie in a maximum) and were skipped")
@@ -156,11 +168,11 @@ class Report:
 
 
 def _verdicts(inputs: list[InputResult]) -> str:
-    """`x ok   bias ok   WEIGHT wrong`; of a model with many parameters, the wrong ones."""
-    words = [f"{r.name} ok" if r.ok else f"{r.name.upper()} wrong" for r in inputs]
+    """`x ok   bias ?   WEIGHT wrong`; of a model with many parameters, those that are not ok."""
+    words = [f"{r.name.upper() if r.wrong else r.name} {r.word}" for r in inputs]
     if len(inputs) > 8:
         fine = sum(r.ok for r in inputs)
-        words = [f"{fine} of {len(inputs)} ok"] + [f"{r.name} wrong" for r in inputs if not r.ok]
+        words = [f"{fine} of {len(inputs)} ok"] + [f"{r.name} {r.word}" for r in inputs if not r.ok]
     return "   ".join(words)
 
 
@@ -252,8 +264,10 @@ def gradcheck(
         `fn`.
     Errors: whatever fn or its backward raises, with a note that names the inputs; TypeError where fn returns
     anything but a float64 Tensor; ValueError where there is nothing to check, where fn's output is not
-    finite, or where fn gives two different outputs for the same inputs.
+    finite, where fn gives two different outputs for the same inputs, or where `samples` is less than 1.
     """
+    if samples < 1:
+        raise ValueError(f"gradcheck: samples must be at least 1, got {samples}: without any, nothing is checked")
     if params is None:
         params = dict(fn.named_parameters()) if hasattr(fn, "named_parameters") else {}
     arguments, variables = _read_inputs(inputs, names or _input_names(fn, len(inputs)))

@@ -326,6 +326,33 @@ def concat(arrays: Sequence[np.ndarray], axis: int = 1) -> np.ndarray:
     return y
 
 
+def reshape(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The same numbers in another shape, in reading order: last axis fastest.
+
+    y[b] = x[a] where a and b have the same place in the reading order,
+    place = (..(a[0]*A[1] + a[1])*A[2] + ..) + a[-1] for x of shape A
+
+    One size of `shape` may be -1: then it is what the others leave.
+    """
+    shape = list(shape)
+    if -1 in shape:
+        others = 1
+        for size in shape:
+            others *= size if size != -1 else 1
+        shape[shape.index(-1)] = x.size // others
+    y = np.zeros(shape, x.dtype)
+    for a in np.ndindex(x.shape):
+        place = 0
+        for index, size in zip(a, x.shape, strict=True):
+            place = place * size + index
+        b = []
+        for size in reversed(shape):  # digit by digit, the fastest first
+            b.insert(0, place % size)
+            place //= size
+        y[tuple(b)] = x[a]
+    return y
+
+
 def flatten(x: np.ndarray, start: int = 1) -> np.ndarray:
     """Join all axes from `start` on into one, the last running fastest.
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .files import replacing
 from .metrics import ConfusionMatrix
-from .weights import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

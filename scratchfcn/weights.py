@@ -21,12 +21,10 @@ classifiers into segmentation nets (a fully connected layer's matrix, reshaped, 
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ import safetensors
 import safetensors.numpy
 
 from .backend import to_numpy
+from .files import replacing
 
 METADATA_KEY = "scratchfcn"  # safetensors' own metadata are strings: ours is one string, of JSON
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")  # .pth.tar is a common name for the same thing
@@ -55,32 +54,6 @@ class Checkpoint:
 
 
 # --- saving -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary file to write in place of `path`, which takes `path`'s name at the end of the block.
-
-    An exception or a kill within the block leaves `path` as it was. What a killed run left behind is removed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{_literal(path.name)}.*.tmp"):
-        with suppress(OSError):  # e.g. on Windows, where another process may still hold it open
-            leftover.unlink()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())  # the numbers must be on the disk before the name points at them
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _literal(name: str) -> str:
-    """`name` for use in a glob pattern, where brackets have a meaning of their own."""
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def save(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:

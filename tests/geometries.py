@@ -1,7 +1,7 @@
 """Hypothesis strategies that draw legal calls of every op, edges included.
 
 A drawn `Case` is one call: the arrays in the op's order, and the settings by name. Sizes are small, because
-what breaks an op is geometry, not volume: one pixel, one channel, rectangles, strides longer than the
+what breaks an op is geometry, not volume: one pixel, one channel, no image, rectangles, strides longer than the
 kernel, padding wider than it, windows hanging over the edge, dilation, groups. Shapes and settings are
 drawn one by one (so that a failing case shrinks to a simple one); the numbers come from a seeded generator,
 in three kinds: ordinary, small integers (ties and zeros), and all negative (does padding win a maximum?).
@@ -78,6 +78,7 @@ class Window:
 
 
 small = st.integers(1, 3)
+batches = st.sampled_from([1, 2, 3, 1, 2, 3, 0])  # now and then an empty batch, to which failures do not shrink
 seeds = st.integers(0, 2**16)
 kinds = st.sampled_from(KINDS)
 
@@ -90,9 +91,9 @@ def int_or_pair(draw: st.DrawFn, rows: int, cols: int) -> int | tuple[int, int]:
 
 @st.composite
 def image_shapes(draw: st.DrawFn, longest: int = 8) -> tuple[int, int, int, int]:
-    """(N, C, H, W), any of which may be 1."""
+    """(N, C, H, W), any of which may be 1, and N 0."""
     return (
-        draw(small),
+        draw(batches),
         draw(st.integers(1, 4)),
         draw(st.integers(1, longest)),
         draw(st.integers(1, longest)),
@@ -141,7 +142,7 @@ def conv2d(draw: st.DrawFn, longest: int = 8) -> Case:
     )
     C, OC = groups * per_group, groups * out_per_group
     return Case(
-        shapes=[(draw(small), C, H, W), (OC, per_group, rows.kernel, cols.kernel), optional(draw, (OC,))],
+        shapes=[(draw(batches), C, H, W), (OC, per_group, rows.kernel, cols.kernel), optional(draw, (OC,))],
         settings={
             "stride": draw(int_or_pair(rows.stride, cols.stride)),
             "padding": draw(int_or_pair(rows.padding, cols.padding)),
@@ -174,7 +175,7 @@ def conv_transpose2d(draw: st.DrawFn, longest: int = 6) -> Case:
     C, OC = groups * per_group, groups * out_per_group
     return Case(
         shapes=[
-            (draw(small), C, *sizes),
+            (draw(batches), C, *sizes),
             (C, out_per_group, rows.kernel, cols.kernel),
             optional(draw, (OC,)),
         ],
@@ -235,7 +236,7 @@ def pools(draw: st.DrawFn, longest: int, dilations: st.SearchStrategy[int]) -> C
         for w in (rows, cols)
     )
     return Case(
-        shapes=[(draw(small), draw(small), H, W)],
+        shapes=[(draw(batches), draw(small), H, W)],
         settings={
             "kernel_size": draw(int_or_pair(rows.kernel, cols.kernel)),
             "stride": stride,
@@ -310,7 +311,7 @@ def concat(draw: st.DrawFn) -> Case:
     shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     axis = draw(st.integers(-len(shape), len(shape) - 1))
     shapes = []
-    for length in draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)):
+    for length in draw(st.lists(st.integers(0, 4), min_size=1, max_size=4)):
         shape[axis] = length
         shapes.append(tuple(shape))
     return Case(shapes, {"axis": axis}, draw(kinds), draw(seeds))
@@ -319,8 +320,28 @@ def concat(draw: st.DrawFn) -> Case:
 @st.composite
 def flatten(draw: st.DrawFn) -> Case:
     """x of rank 1 to 4, and the axis to flatten from."""
-    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+    shape = (draw(batches), *draw(st.lists(st.integers(1, 4), max_size=3)))
     return Case([shape], {"start": draw(st.integers(0, len(shape) - 1))}, draw(kinds), draw(seeds))
+
+
+@st.composite
+def reshape(draw: st.DrawFn) -> Case:
+    """x of rank 1 to 4 into its factors in another order and grouping; sometimes one size is left to be worked out."""
+    factors = draw(st.lists(st.integers(1, 3), min_size=1, max_size=5))
+
+    def grouped(numbers: list[int]) -> list[int]:
+        sizes = [1]
+        for n in numbers:
+            if draw(st.booleans()):
+                sizes[-1] *= n
+            else:
+                sizes.append(n)
+        return sizes
+
+    shape, target = grouped(factors), grouped(draw(st.permutations(factors)))
+    if draw(st.booleans()):
+        target[draw(st.integers(0, len(target) - 1))] = -1
+    return Case([tuple(shape)], {"shape": tuple(target)}, draw(kinds), draw(seeds))
 
 
 @st.composite
@@ -337,7 +358,7 @@ def resize_bilinear(draw: st.DrawFn, longest: int = 8) -> Case:
 @st.composite
 def linear(draw: st.DrawFn) -> Case:
     """x (..., C), weight (OC, C), bias or None."""
-    front = draw(st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    front = [draw(batches), *draw(st.lists(st.integers(1, 5), max_size=2))]
     C, OC = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     return Case([(*front, C), (OC, C), optional(draw, (OC,))], {}, draw(kinds), draw(seeds))
 
@@ -350,7 +371,7 @@ def batch_norm2d(draw: st.DrawFn, longest: int = 5) -> Case:
     times 1/eps: so no ties here.
     """
     N, C, H, W = draw(image_shapes(longest))
-    N = max(N, 2) if H * W == 1 else N
+    N = max(N, 2 if H * W == 1 else 1)
     case = Case([(N, C, H, W), (C,), (C,)], {}, draw(st.sampled_from(["normal", "negative"])), draw(seeds))
     case.settings = {
         "running_mean": case.rng.standard_normal(C),
@@ -366,7 +387,7 @@ def batch_norm2d(draw: st.DrawFn, longest: int = 5) -> Case:
 def local_response_norm(draw: st.DrawFn, longest: int = 4) -> Case:
     """x (N, C, H, W); windows of even and odd size, also wider than the channels."""
     shape = (
-        draw(small),
+        draw(batches),
         draw(st.integers(1, 7)),
         draw(st.integers(1, longest)),
         draw(st.integers(1, longest)),
@@ -416,6 +437,7 @@ ALL = {
     "pad": pad,
     "concat": concat,
     "flatten": flatten,
+    "reshape": reshape,
     "resize_bilinear": resize_bilinear,
     "linear": linear,
     "batch_norm2d": batch_norm2d,

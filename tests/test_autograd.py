@@ -511,11 +511,45 @@ def test_an_op_serves_for_one_call_only() -> None:
 
 
 def test_an_op_works_without_tensors() -> None:
-    x, w, gy = numbers((2, 2, 4, 4), 0), numbers((3, 2, 3, 3), 1), numbers((2, 3, 2, 2), 2)
+    x, w, b, gy = numbers((2, 2, 4, 4), 0), numbers((3, 2, 3, 3), 1), numbers((3,), 2), numbers((2, 3, 2, 2), 3)
     f = ops.Conv2d()
-    y = f.forward(x, w)
+    y = f.forward(x, w, b)
     gx, gw, gb = f.backward(gy)
     assert (y.shape, gx.shape, gw.shape, gb.shape) == ((2, 3, 2, 2), x.shape, w.shape, (3,))
+    np.testing.assert_allclose(gb, gy.sum(axis=(0, 2, 3)))
+
+
+# op, and the weight's shape that goes with x (2, 2, 5, 5) and 3 outputs; by both ways through conv and its transpose
+WITH_PARAMETERS: dict[str, tuple[Callable[[], sf.Function], tuple[int, ...]]] = {
+    "conv2d, gathering": (lambda: ops.Conv2d(), (3, 2, 3, 3)),
+    "conv2d, strided": (lambda: ops.Conv2d(stride=2), (3, 2, 3, 3)),
+    "conv1x1": (lambda: ops.Conv1x1(), (3, 2, 1, 1)),
+    "conv_transpose2d": (lambda: ops.ConvTranspose2d(), (2, 3, 3, 3)),
+    "conv_transpose2d, subpixel": (lambda: ops.ConvTranspose2d(stride=2), (2, 3, 4, 4)),
+    "linear": (lambda: ops.Linear(), (3, 5)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
+def test_without_a_bias_there_is_no_bias_gradient(name: str) -> None:
+    make, shape = WITH_PARAMETERS[name]
+    f = make()
+    y = f.forward(numbers((2, 2, 5, 5), 0), numbers(shape, 1))
+    assert [g is None for g in f.backward(np.ones_like(y))] == [False, False, True]
+
+
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
+@pytest.mark.parametrize("constant", [0, 1, 2])
+def test_what_wants_no_gradient_gets_none(name: str, constant: int) -> None:
+    """Neither from `backward` nor in `.grad`."""
+    make, shape = WITH_PARAMETERS[name]
+    inputs = [sf.Tensor(numbers(s, i), requires_grad=i != constant) for i, s in enumerate([(2, 2, 5, 5), shape, (3,)])]
+    f = make()
+    y = f(*inputs)
+    if constant != 1 or name == "conv_transpose2d, subpixel":  # elsewhere a frozen weight's is computed and dropped
+        assert f.backward(np.ones(y.shape))[constant] is None
+    y.backward(np.ones(y.shape))
+    assert [t.grad is None for t in inputs] == [i == constant for i in range(3)]
 
 
 # ---- memory ------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@ from scratchfcn.data import (
     Folder,
     Shapes,
     check_pairs,
+    check_splits,
     fix_binary,
     open_dataset,
     read_label,
+    split_names,
 )
 
 
@@ -83,7 +85,7 @@ def test_camvid_layout_and_its_void(tmp_path):
 def test_the_number_of_classes_is_named_given_or_found_in_all_splits(tmp_path):
     folder(tmp_path, {"a": label(1, 255)})
     assert len(Folder(tmp_path, "train").classes) == 2
-    folder(tmp_path, {"c": label(6, 255)}, split="val")
+    folder(tmp_path, {"c": label(6, 5, 4, 255)}, split="val")
     assert len(Folder(tmp_path, "train").classes) == 7
     assert Folder(tmp_path, "train").classes.names[1] == "class 1"
     assert len(Folder(tmp_path, "train", num_classes=9).classes) == 9
@@ -103,6 +105,82 @@ def test_at_least_two_classes_and_broken_masks_do_not_stop_the_search(tmp_path):
     assert len(problems_of(Folder, tmp_path, "train").problems) == 2
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "says", "fixes"),
+    [
+        (label(0, 100), label(200, 255), "{0, 100, 200, 255}", ["0..2", "ignore = [100, 200]", "--num-classes 201"]),
+        (label(254), label(), "{0, 254}", ["0..1", "ignore = [254]", "--num-classes 255"]),
+        (label(1, 2), label(200), "{0, 1, 2, 200}", ["0..3", "ignore = [200]", "--num-classes 201"]),
+        (np.full((4, 5), 9), np.full((4, 5), 9), "{9}", ["0..1", "ignore = [9]", "--num-classes 10"]),
+    ],
+)
+def test_ids_with_wide_gaps_are_not_taken_for_classes(tmp_path, train, val, says, fixes):
+    folder(tmp_path, {"a": train})
+    folder(tmp_path, {"b": val}, split="val")
+    error = problems_of(Folder, tmp_path, "train")
+    assert len(error.problems) == 1
+    assert f"unique values {says} in all splits" in str(error)
+    assert [fix in line for fix, line in zip(fixes, error.advice, strict=True)] == [True] * 3
+    K = int(fixes[2].split()[-1])
+    assert len(Folder(tmp_path, "train", num_classes=K).classes) == K
+
+
+def test_a_void_value_beside_two_classes_is_named_and_the_advice_works(tmp_path):
+    folder(tmp_path, {"a": label(1, 200)})
+    assert "ignore = [200]" in str(problems_of(Folder, tmp_path, "train"))
+    (tmp_path / "classes.toml").write_text('names = ["sea", "boat"]\nignore = [200]')
+    assert check_pairs(Folder(tmp_path, "train")).ignored == 1
+
+
+def test_half_of_the_ids_are_enough(tmp_path):
+    folder(tmp_path, {"a": label(1, 5)})
+    (tmp_path / "masks/train/b.png").write_bytes(b"")
+    put(tmp_path / "images/train/b.png", image())
+    assert len(Folder(tmp_path, "train").classes) == 6
+    put(tmp_path / "masks/train/a.png", label(1, 6))
+    problems = problems_of(Folder, tmp_path, "train").problems
+    assert "only 3 of the ids 0..6 occur" in problems[0]
+    assert "the file is empty" in problems[1]  # which may have held the others
+
+
+def test_masks_are_read_once_for_their_classes_and_again_when_one_changes(tmp_path, monkeypatch):
+    from scratchfcn.data import folder as module
+
+    reads = []
+    monkeypatch.setattr(module, "read_label", lambda path: reads.append(path.name) or read_label(path))
+    folder(tmp_path, {"a": label(1), "b": label(1)})
+    folder(tmp_path, {"c": label(1)}, split="val")
+    for split in ("train", "val", "train"):
+        open_dataset(tmp_path, split)
+    assert sorted(reads) == ["a.png", "b.png", "c.png"]
+    time.sleep(0.02)  # beyond the resolution of a file's time
+    put(tmp_path / "masks/train/a.png", label(2))
+    assert len(open_dataset(tmp_path, "val").classes) == 3
+    assert len(reads) == 6
+
+
+def test_hidden_folders_are_no_splits(tmp_path):
+    folder(tmp_path, {"a": label(1)})
+    folder(tmp_path, {"a-checkpoint": label(77)}, split=".ipynb_checkpoints")
+    assert split_names(tmp_path) == ["train"]
+    assert len(open_dataset(tmp_path, "train").classes) == 2
+    put(tmp_path / "masks/train/a.png", label(255))
+    assert [path.name for path in fix_binary(tmp_path).iterdir()] == ["train"]
+    own = camvid(tmp_path / "camvid", "test")
+    camvid(own, ".old")
+    assert split_names(own) == ["test"]
+
+
+def test_a_split_without_masks_says_which_folder_is_missing(tmp_path):
+    folder(tmp_path, {"a": label(1)})
+    put(tmp_path / "images/val/b.jpg", image())
+    error = problems_of(open_dataset, tmp_path, "val")
+    assert error.problems[0].startswith(f"{tmp_path / 'masks/val'}: no such folder")
+    assert f"each image in {tmp_path / 'images/val'} (1 of them) needs a mask" in error.problems[0]
+    assert str(tmp_path / "masks/val") in error.advice[0]
+    assert len(open_dataset(tmp_path, "train")) == 1
+
+
 def test_left_over_files_are_all_named_with_their_nearest(tmp_path):
     folder(tmp_path, {"a": label(1)})
     put(tmp_path / "images/train/b.jpg", image())
@@ -110,10 +188,10 @@ def test_left_over_files_are_all_named_with_their_nearest(tmp_path):
     put(tmp_path / "masks/train/zebra.png", label())
     put(tmp_path / "images/train/a.jpg", image())
     text = str(problems_of(Folder, tmp_path, "train"))
-    assert "✗ image b.jpg has no mask (nearest name: b_.png)" in text
-    assert "✗ mask b_.png has no image (nearest name: b.jpg)" in text
-    assert "✗ mask zebra.png has no image\n" in text
-    assert "✗ images a.jpg and a.png share the name 'a'" in text
+    assert "✗ image train/b.jpg has no mask (nearest name: b_.png)" in text
+    assert "✗ mask train/b_.png has no image (nearest name: b.jpg)" in text
+    assert "✗ mask train/zebra.png has no image\n" in text
+    assert "✗ images train/a.jpg and a.png share the name 'a'" in text
 
 
 def test_thousands_of_left_over_files_are_named_quickly(tmp_path):
@@ -178,7 +256,7 @@ def test_every_problem_of_every_pair_is_collected(tmp_path):
         "masks/train/2.png: value 7 at (row 1, col 1), 10% of pixels; allowed 0..1, and 255 for ignored\n"
         "  unique values {0, 1, 7}"
     )
-    assert error.problems[1] == "3: image 5×6 but mask 5×4"
+    assert error.problems[1] == "train/3: image 5×6 but mask 5×4"
     assert "4.png: the image is damaged or cut short" in error.problems[2]
     assert "--num-classes 8" in str(error)
     assert "ignore = [7]" in str(error)
@@ -200,6 +278,79 @@ def test_binary_masks_are_diagnosed_although_255_is_allowed(tmp_path):
     assert "masks/train/b.png: value 255 at (row 1, col 1), 10% of pixels" in str(error)
     assert "unique values {0, 255}: this looks like a BINARY mask saved as 0/255 (2 of 3 masks" in str(error)
     assert f"fix: scratchfcn check-data --data {tmp_path} --fix binary" in str(error)
+
+
+@pytest.mark.parametrize("given", ["toml", "number", "found"])
+def test_a_few_masks_of_background_and_void_are_not_called_binary(tmp_path, given):
+    folder(tmp_path, {"a": label(1, 2)})
+    folder(tmp_path, {"b": label(255)}, split="val")
+    if given == "toml":
+        (tmp_path / "classes.toml").write_text('names = ["a", "b", "c"]')
+    val = Folder(tmp_path, "val", num_classes=3 if given == "number" else None)
+    assert check_pairs(val).pixels.tolist() == [19, 0, 0]
+
+
+def test_binary_needs_both_0_and_255_in_a_split_of_two_classes(tmp_path):
+    folder(tmp_path, {"a": label(1)})
+    folder(tmp_path, {"b": np.full((4, 5), 255)}, split="val")
+    assert check_pairs(Folder(tmp_path, "val")).ignored == 20
+    put(tmp_path / "masks/val/b.png", label(255))
+    assert "BINARY" in str(problems_of(check_pairs, Folder(tmp_path, "val")))
+
+
+def test_commands_in_advice_can_be_pasted(tmp_path):
+    root = folder(tmp_path / "my data; old", {"a": label(255)})
+    assert f"--data '{root}' --fix binary" in str(problems_of(check_pairs, Folder(root, "train")))
+
+
+@pytest.mark.parametrize(("bad", "share"), [(100 * 100, "100%"), (3141, "31%"), (2, "0.02%")])
+def test_shares_are_plain_numbers(tmp_path, bad, share):
+    folder(tmp_path, {"a": label(*[7] * bad, H=100, W=100)})
+    assert f"col 0), {share} of pixels" in str(problems_of(check_pairs, Folder(tmp_path, "train", num_classes=2)))
+
+
+def test_sizes_are_counted(tmp_path):
+    folder(tmp_path, {"a": label(1, H=6, W=3), "b": label(1), "c": label(1)})
+    found = check_pairs(Folder(tmp_path, "train"))
+    assert list(found.sizes.items()) == [((4, 5), 2), ((6, 3), 1)]
+    assert check_pairs(Shapes(3, (8, 9))).sizes == {(8, 9): 3}
+
+
+def test_all_splits_are_checked_and_their_problems_told_together(tmp_path):
+    folder(tmp_path, {"a": label(1), "b": label(1)})
+    folder(tmp_path, {"c": label(7), "d": label(1, H=3)}, split="val")
+    folder(tmp_path, {"e": label(7)}, split="test")
+    put(tmp_path / "images/train/z.png", image())
+    put(tmp_path / "images/val/d.png", image())
+    error = problems_of(check_splits, tmp_path, 2)
+    assert [problem.split(":")[0] for problem in error.problems] == [
+        "masks/test/e.png",
+        "image train/z.png has no mask",
+        "masks/val/c.png",
+        "val/d",
+    ]
+    assert len(error.advice) == len(set(error.advice)) == 3  # about pairing, and twice about the value 7
+    assert len(problems_of(check_splits, tmp_path, 2, splits=("train", "val")).problems) == 3
+    assert "masks/test/e.png" not in str(problems_of(check_splits, tmp_path, 2, splits=("train", "val")))
+
+
+def test_what_is_wrong_with_the_whole_folder_is_told_once(tmp_path):
+    folder(tmp_path, {"a": label(200)})
+    folder(tmp_path, {"b": label(1)}, split="val")
+    assert len(problems_of(check_splits, tmp_path).problems) == 1
+    assert "no split 'test'" in str(problems_of(check_splits, tmp_path, 201, splits=("val", "test")))
+
+
+def test_checked_splits_come_back_open_and_counted(tmp_path):
+    folder(tmp_path, {"a": label(1), "b": label()})
+    folder(tmp_path, {"c": label(1)}, split="val")
+    seen = []
+    checked = check_splits(tmp_path, progress=lambda *step: seen.append(step), splits=("val", "train"))
+    assert seen == [("val", 1, 1), ("train", 1, 2), ("train", 2, 2)]
+    assert list(checked) == ["val", "train"]
+    dataset, histogram = checked["train"]
+    assert (dataset.name(1), histogram.pixels.tolist()) == ("b", [39, 1])
+    assert list(check_splits(tmp_path)) == ["train", "val"]
 
 
 def test_the_repair_makes_binary_masks_sound_and_keeps_the_originals(tmp_path):

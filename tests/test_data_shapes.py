@@ -62,7 +62,7 @@ def test_all_classes_occur_about_equally_often():
 
 def test_the_mask_lies_where_the_shape_was_painted():
     """A centred circle covers the pixels whose middles are within its radius, and half-covers its rim."""
-    cover = _coverage(OUTLINES[0] * 20 + 32, None, 0, 0, 64, 64)
+    cover = _coverage(OUTLINES["circle"] * 20 + 32, None, 0, 0, 64, 64)
     y, x = np.mgrid[:64, :64] + 0.5
     distance = np.hypot(x - 32, y - 32)
     assert (cover[distance < 18.8] == 255).all()
@@ -73,14 +73,14 @@ def test_the_mask_lies_where_the_shape_was_painted():
 
 
 def test_a_ring_has_a_hole_and_each_outline_its_own_area():
-    def covered(i, hole=None):
-        return _coverage(OUTLINES[i] * 20 + 32, hole, 0, 0, 64, 64)
+    def covered(kind, hole=None):
+        return _coverage(OUTLINES[kind] * 20 + 32, hole, 0, 0, 64, 64)
 
-    ring = covered(4, hole=OUTLINES[0] * 10 + 32)
+    ring = covered("ring", hole=OUTLINES["circle"] * 10 + 32)
     assert ring[32, 32] == 0
     assert ring[32, 32 + 15] == 255
-    area = {name: (covered(i) >= 128).sum() / 400 for i, name in enumerate(SHAPES)}  # of radius 1
-    for name, expected in {"circle": np.pi, "square": 2, "triangle": 3 * 3**0.5 / 4}.items():
+    area = {name: (covered(name) >= 128).sum() / 400 for name in SHAPES}  # of radius 1
+    for name, expected in {"circle": np.pi, "square": 2, "triangle": 1.3**2 * 3 * 3**0.5 / 4}.items():
         assert area[name] == pytest.approx(expected, rel=0.06), name
     assert area["star"] < area["triangle"]
 

@@ -277,7 +277,7 @@ def test_kinks_inside_a_net_are_skipped() -> None:
 @given(distance=st.floats(-9, -4), side=st.sampled_from([-1.0, 1.0]))
 def test_near_a_kink_right_gradients_are_never_wrong(distance: float, side: float) -> None:
     report = gradcheck(ops.relu, np.array([side * 10**distance]))
-    assert report.ok, str(report)
+    assert report.wrong == 0, str(report)
 
 
 @given(distance=st.floats(-6.5, -1), side=st.sampled_from([-1.0, 1.0]), factor=st.sampled_from([0.0, 0.9, 3.0]))
@@ -329,9 +329,27 @@ def test_a_gradient_of_zero_proves_little_and_that_is_said() -> None:
 
 def test_nothing_but_kinks_is_said_so() -> None:
     report = gradcheck(ops.relu, np.zeros((2, 2)))
-    assert report.ok
+    assert not report.ok  # nothing was found wrong, but nothing right either
+    assert report.wrong == 0
     assert report.worst is None
+    assert str(report).startswith("? relu backward     x ?")
     assert "nothing could be judged" in str(report)
+    assert not gradcheck(ops.relu, np.zeros((0, 2)))
+
+
+def test_an_input_of_kinks_beside_others_is_no_verdict() -> None:
+    report = gradcheck(lambda a, b: ops.relu(a) + b * b, np.zeros(3), np.ones(3))
+    assert report.ok
+    assert str(report).startswith("✓ function backward     a ?   b ok")
+    assert not of(report, "a").ok
+    many = gradcheck(lambda *xs: sum((x * x for x in xs[1:]), start=ops.relu(xs[0])), *[np.zeros(2), *[np.ones(2)] * 8])
+    assert str(many).startswith("✓ function backward     8 of 9 ok   input 0 ?")
+
+
+@pytest.mark.parametrize("samples", [0, -1])
+def test_at_least_one_sample_is_asked_for(samples: int) -> None:
+    with pytest.raises(ValueError, match=f"samples must be at least 1, got {samples}"):
+        gradcheck(ops.relu, X, samples=samples)
 
 
 # ---- what goes in ------------------------------------------------------------------------------------------
@@ -522,6 +540,20 @@ def test_the_command_compares_a_gpu_with_numpy(monkeypatch: pytest.MonkeyPatch) 
     other = run("relu", "--device", "cuda")
     assert other.exit_code == 1
     assert "not NumPy's" in other.output
+
+
+def test_the_command_does_not_call_kinks_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Case, "check", lambda self, seed, device: gradcheck(ops.relu, np.zeros((2, 2))))
+    result = run("relu", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "? only kinks" in result.output
+    assert "✓" not in result.output
+
+
+def test_the_command_refuses_a_negative_seed() -> None:
+    result = run("relu", "--device", "cpu", "--seed", "-1")
+    assert result.exit_code == 2
+    assert "--seed" in result.output
 
 
 def test_the_command_lists_the_ops() -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from torch_reference import TorchFCN8s
+from torch_reference import TorchFCN8s, TorchFCN16s, TorchFCN32s
 
 import scratchfcn as sf
 from scratchfcn.models import FCN8s, FCN16s, FCN32s
@@ -22,11 +22,15 @@ def randomise(model: sf.nn.Module, seed: int = 0) -> None:
         p.data[...] = rng.normal(size=p.shape) * 0.1
 
 
+TWINS = {"fcn32s": TorchFCN32s, "fcn16s": TorchFCN16s, "fcn8s": TorchFCN8s}
+
+
+@pytest.mark.parametrize("kind", TWINS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("size", [(96, 96), (45, 70)])
-def test_fcn8s_equals_the_same_network_in_torch(batch_norm: bool, size: tuple[int, int]) -> None:
-    ours = sf.models.fcn8s(num_classes=4, batch_norm=batch_norm, dropout=0.0)
-    theirs = TorchFCN8s(4, batch_norm).double()
+def test_an_fcn_equals_the_same_network_in_torch(kind: str, batch_norm: bool, size: tuple[int, int]) -> None:
+    ours = sf.models.build(f"{kind}_small", num_classes=4, batch_norm=batch_norm, dropout=0.0)
+    theirs = TWINS[kind](4, batch_norm).double()
     randomise(ours)
     ours.double()
     theirs.load_state_dict({name: torch.tensor(np.array(a)) for name, a in ours.state_dict().items()})
@@ -34,9 +38,12 @@ def test_fcn8s_equals_the_same_network_in_torch(batch_norm: bool, size: tuple[in
     x, labels = rng.normal(size=(2, 3, *size)), rng.integers(0, 4, (2, *size))
     labels[0, :3] = 255
 
-    loss = sf.ops.softmax_cross_entropy(ours(sf.Tensor(x)), labels)
+    scores, torch_scores = ours(sf.Tensor(x)), theirs(torch.tensor(x))
+    scale = torch_scores.abs().max().item()
+    np.testing.assert_allclose(scores.numpy() / scale, torch_scores.detach().numpy() / scale, atol=1e-9)
+    loss = sf.ops.softmax_cross_entropy(scores, labels)
     loss.backward()
-    torch_loss = F.cross_entropy(theirs(torch.tensor(x)), torch.tensor(labels), ignore_index=255)
+    torch_loss = F.cross_entropy(torch_scores, torch.tensor(labels), ignore_index=255)
     torch_loss.backward()
     assert loss.item() == pytest.approx(torch_loss.item(), rel=1e-10)
     for (name, p), (torch_name, t) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
@@ -116,7 +123,7 @@ def test_bilinear_upsampling_is_centred() -> None:
     score[0, 0, 2, 2] = 1.0
     up = sf.ops.crop(net.upscore(sf.Tensor(score)), (160, 160), (net.crop, net.crop)).numpy()[0, 0]
     rows = (up.sum(axis=1) * np.arange(160)).sum() / up.sum()
-    assert rows == pytest.approx(float(net.score_grid.centre(2)), abs=1e-3)
+    assert rows == pytest.approx(32 * 2 + 15.5, abs=1e-3)  # the middle of the third 32 pixels
 
 
 def test_names_and_options() -> None:
@@ -146,6 +153,13 @@ def test_your_own_backbone_works() -> None:
     assert net(sf.Tensor(np.zeros((1, 1, 9, 9), np.float32))).shape == (1, 2, 9, 9)
 
 
+def oblong() -> sf.models.Small:
+    """A backbone that pads its columns more than its rows."""
+    backbone = sf.models.Small()
+    backbone.stage2 = sf.nn.Sequential(sf.nn.Conv2d(16, 32, 3, padding=(1, 2)), sf.nn.MaxPool2d(2, ceil_mode=True))
+    return backbone
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -155,6 +169,11 @@ def test_your_own_backbone_works() -> None:
         (lambda: sf.models.fcn8s("vgg16", batch_norm=True), ["batch norm"]),
         (lambda: sf.models.fcn8s("vgg16", recipe="torch"), ["recipe 'torch'"]),
         (lambda: sf.models.fcn8s(num_classes=0), ["num_classes"]),
+        (lambda: sf.models.fcn8s(sf.models.Small(), recipe="cafe"), ["recipe 'cafe'"]),
+        (lambda: sf.models.fcn8s(sf.models.Small(), recipe="caffe"), ["recipe", "Small"]),
+        (lambda: sf.models.fcn8s(sf.models.Small(), batch_norm=True), ["batch_norm", "Small"]),
+        (lambda: sf.models.fcn8s(sf.models.Small(), in_channels=1), ["in_channels", "Small"]),
+        (lambda: sf.models.fcn8s(oblong()), ["stage2.0", "padding (1, 2)", "rows and columns"]),
     ],
 )
 def test_unknown_models_are_refused(make: object, words: list[str]) -> None:

@@ -193,6 +193,8 @@ CASES: list[tuple[str, Callable[[], Any], Any, list[str]]] = [
     ("flatten", lambda: ops.flatten(sf.Tensor(image), 4), ValueError, ["4", "(2, 3, 6, 7)"]),
     ("softmax", lambda: ops.softmax(image, axis=4), ValueError, ["4", "(2, 3, 6, 7)"]),
     ("resize_bilinear", lambda: ops.resize_bilinear(image, (0, 4)), ValueError, ["(0, 4)", "(2, 3, 6, 7)"]),
+    ("resize_bilinear", lambda: ops.resize_bilinear(a(2, 3, 0, 7), 4), ValueError, ["(2, 3, 0, 7)"]),
+    ("global_avg_pool2d", lambda: ops.global_avg_pool2d(a(2, 3, 0, 7)), ValueError, ["(2, 3, 0, 7)"]),
     # numbers
     ("dropout", lambda: ops.dropout(image, p=1.5), ValueError, ["1.5"]),
     ("dropout", lambda: ops.dropout(image, p=-0.1, training=False), ValueError, ["-0.1"]),

@@ -53,6 +53,7 @@ TORCH = {
     "pad": torch_pad,
     "concat": lambda *xs, axis: torch.cat(xs, dim=axis),
     "flatten": lambda x, start: torch.flatten(x, start),
+    "reshape": lambda x, shape: torch.reshape(x, shape),
     "resize_bilinear": lambda x, **settings: F.interpolate(x, mode="bilinear", **settings),
     "linear": F.linear,
     "batch_norm2d": lambda x, weight, bias, running_mean, running_var, **settings: F.batch_norm(
@@ -98,8 +99,12 @@ def close(ours: Any, reference: Any, tolerance: float, what: str) -> None:
 @settings(max_examples=300)
 @given(data=st.data())
 def test_output_and_gradients_equal_torchs(name: str, device: str, data: st.DataObject) -> None:
-    case = data.draw(ALL[name]())
-    y, xs = ours(name, case, device, layout=data.draw(layouts))
+    equals_torch(name, data.draw(ALL[name]()), device, data.draw(layouts))
+
+
+def equals_torch(name: str, case: Case, device: str, layout: str = "plain") -> None:
+    """Output and gradients of one call, here and in torch."""
+    y, xs = ours(name, case, device, layout=layout)
 
     inputs = [None if a is None else torch.tensor(a, requires_grad=True) for a in case.arrays]
     arrays = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in case.settings.items()}
@@ -110,6 +115,37 @@ def test_output_and_gradients_equal_torchs(name: str, device: str, data: st.Data
     for i, (x, reference) in enumerate(zip(xs, inputs, strict=True)):
         if x is not None:
             close(x.grad, reference.grad, 1e-8, f"{name}: gradient of input {i}")
+
+
+EMPTY = [  # calls with a batch of no images
+    ("conv2d", Case([(0, 4, 5, 6), (6, 2, 3, 3), (6,)], {"padding": 1, "groups": 2})),
+    ("conv2d", Case([(0, 4, 5, 6), (6, 4, 3, 3), (6,)], {"stride": 2})),
+    ("conv1x1", Case([(0, 4, 5, 6), (3, 4, 1, 1), (3,)], {})),
+    ("conv_transpose2d", Case([(0, 4, 5, 6), (4, 3, 3, 3), (3,)], {"dilation": 2})),
+    ("conv_transpose2d", Case([(0, 4, 5, 6), (4, 3, 4, 4), (3,)], {"stride": 2, "padding": 1})),
+    ("max_pool2d", Case([(0, 4, 5, 6)], {"kernel_size": 3, "padding": 1})),
+    ("avg_pool2d", Case([(0, 4, 5, 6)], {"kernel_size": 3, "padding": 1})),
+    ("global_avg_pool2d", Case([(0, 4, 5, 6)], {})),
+    ("relu", Case([(0, 4, 5, 6)], {})),
+    ("softmax", Case([(0, 4, 5, 6)], {"axis": 1})),
+    ("crop", Case([(0, 4, 5, 6)], {"size": (2, 3), "offset": (1, 2)})),
+    ("pad", Case([(0, 4, 5, 6)], {"padding": 1})),
+    ("concat", Case([(0, 4, 5, 6), (0, 2, 5, 6)], {"axis": 1})),
+    ("flatten", Case([(0, 4, 5, 6)], {"start": 1})),
+    ("reshape", Case([(0, 4, 5, 6)], {"shape": (0, 20, 6)})),
+    ("resize_bilinear", Case([(0, 4, 5, 6)], {"size": (3, 9)})),
+    ("linear", Case([(0, 4), (3, 4), (3,)], {})),
+    ("local_response_norm", Case([(0, 4, 5, 6)], {"size": 3})),
+    (
+        "softmax_cross_entropy",
+        Case([(0, 4, 5, 6)], {"labels": np.zeros((0, 5, 6), np.int64), "weight": None, "ignore_index": 255}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "case"), EMPTY, ids=[f"{name}-{i}" for i, (name, _) in enumerate(EMPTY)])
+def test_an_empty_batch_goes_through_as_in_torch(name: str, case: Case, device: str) -> None:
+    equals_torch(name, case, device)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -170,6 +206,34 @@ def test_an_op_works_on_arrays_without_any_tensor(device: str, data: st.DataObje
     for x, g in zip(xs, gradients, strict=True):
         if x is not None:
             close(g, sf.backend.to_numpy(x.grad), 1e-12, "gradient")
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((1, 1, 2, 2), {"kernel_size": 2, "stride": 2, "padding": 1}),
+        ((2, 3, 5, 4), {"kernel_size": 4, "stride": 1, "padding": 2, "dilation": 2, "ceil_mode": True}),
+        ((1, 2, 7, 5), {"kernel_size": (3, 2), "stride": (2, 3), "padding": (1, 0), "dilation": (3, 1)}),
+    ],
+)
+def test_max_pool2d_never_gives_a_gradient_to_padding(shape: Any, settings: Any, device: str) -> None:
+    """Not even where every pixel is as small as padding: the first pixel of a window that is all -inf wins it."""
+    case = Case([shape], settings)
+    case.arrays = [np.full(shape, -np.inf)]
+    y, (x,) = ours("max_pool2d", case, device)
+    reference = torch.tensor(case.arrays[0], requires_grad=True)
+    F.max_pool2d(reference, **settings).backward(torch.tensor(case.upstream(y.shape)))
+    close(x.grad, reference.grad, 1e-12, "gradient")
+
+
+def test_max_pool2d_of_more_positions_than_a_byte_counts(device: str) -> None:
+    case = Case([(2, 3, 40, 37)], {"kernel_size": 17, "stride": 5, "padding": 8})
+    y, (x,) = ours("max_pool2d", case, device)
+    reference = torch.tensor(case.arrays[0], requires_grad=True)
+    expected = F.max_pool2d(reference, **case.settings)
+    expected.backward(torch.tensor(case.upstream(y.shape)))
+    close(y.data, expected, 0.0, "output")
+    close(x.grad, reference.grad, 1e-12, "gradient")
 
 
 def test_max_pool2d_shows_a_nan_in_every_window_that_holds_it(device: str) -> None:

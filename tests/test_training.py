@@ -27,8 +27,8 @@ from scratchfcn.training import (
     Trainer,
     TrainingDiverged,
     load_network,
-    resume_checkpoint,
 )
+from scratchfcn.training.prepare import resumed_trainer, run_folder_of
 from scratchfcn.weights import CheckpointError, load, save
 
 TIMES = {"seconds", "images_per_s"}  # the only columns of the log that may differ between two equal runs
@@ -68,6 +68,7 @@ def assert_same_run(a: Path, b: Path) -> None:
         np.testing.assert_array_equal(array, two.arrays[name], err_msg=name)
     for state in (one.metadata["run"], two.metadata["run"]):
         state.pop("seconds")
+        state.pop("data")
     assert one.metadata == two.metadata
     logs = []
     for folder in (a, b):
@@ -96,7 +97,7 @@ def test_a_run_leaves_everything_it_promises(straight: Path) -> None:
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["step"] for row in rows] == ["4", "8", "12"]
     for row in rows:
-        for column in ("train_loss", "val_loss", "pixel_acc", "mean_acc", "mean_iu", "fw_iu", "iu_circle", "lr"):
+        for column in ("train_loss", "val_loss", "pixel_acc", "mean_acc", "mean_iu", "fw_iu", "iu_background", "lr"):
             assert math.isfinite(float(row[column])), column
     best = max(rows, key=lambda row: float(row["mean_iu"]))
     assert load(straight / "best.safetensors").metadata["metrics"]["epoch"] == int(best["epoch"])
@@ -204,28 +205,31 @@ def test_an_interrupted_run_resumes_bit_for_bit(straight: Path, tmp_path: Path, 
     sf.manual_seed(12345)  # a new process would not have the old generator either
     again = make_trainer(folder)
     sf.manual_seed(999)
-    _, checkpoint = resume_checkpoint(str(folder))
-    again.restore(checkpoint)
+    again.restore(load(folder / "last.safetensors"))
     again.fit()
     assert_same_run(straight, folder)
 
 
 def test_resuming_from_a_network_only_is_refused(straight: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="network only"):
-        make_trainer(tmp_path / "run").restore(load(straight / "best.safetensors"))
+    with pytest.raises(CheckpointError, match=r"only a run's last\.safetensors"):
+        run_folder_of(straight / "best.safetensors")
     with pytest.raises(CheckpointError, match="nothing to resume"):
-        resume_checkpoint(str(tmp_path / "elsewhere"))
+        run_folder_of(tmp_path / "elsewhere")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.safetensors").write_bytes((straight / "best.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="no state of a run"):
+        resumed_trainer(tmp_path / "run", {}, "cpu")
 
 
 CHILD = """
 import sys
 sys.path[:0] = [sys.argv[2]]
 from pathlib import Path
-from test_training import make_trainer, resume_checkpoint
+from test_training import load, make_trainer
 folder = Path(sys.argv[1])
 trainer = make_trainer(folder)
 if trainer.folder.last.exists():
-    trainer.restore(resume_checkpoint(str(folder))[1])
+    trainer.restore(load(trainer.folder.last))
 print("ready", flush=True)
 trainer.fit()
 """
@@ -235,16 +239,17 @@ trainer.fit()
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_run_resumes_to_the_same_result(straight: Path, tmp_path: Path) -> None:
     """Kill the process again and again, at arbitrary moments; the run must end where the undisturbed one did."""
-    folder, rng = tmp_path / "run", np.random.default_rng(0)
+    folder, rng, kills = tmp_path / "run", np.random.default_rng(0), 0
     for attempt in range(40):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(folder), str(Path(__file__).parent)], stdout=subprocess.PIPE
         )
         assert child.stdout.readline() == b"ready\n"
         try:
-            child.wait(timeout=rng.uniform(0.3, 1.2) * (1 + 0.3 * attempt))
+            child.wait(timeout=rng.uniform(0.05, 0.6) * (1 + 0.3 * max(0, attempt - 2)))
         except subprocess.TimeoutExpired:
             child.kill()
+            kills += 1
         child.stdout.close()
         status = child.wait()
         if (folder / "last.safetensors").exists():
@@ -252,6 +257,7 @@ def test_a_killed_run_resumes_to_the_same_result(straight: Path, tmp_path: Path)
         if status == 0:
             break
     assert status == 0
+    assert kills >= 2
     assert_same_run(straight, folder)
 
 
@@ -313,6 +319,52 @@ def test_divergence_in_the_middle_names_epoch_and_step_and_keeps_the_checkpoint(
     assert load(tmp_path / "run" / "last.safetensors").metadata["run"]["step"] == 4
 
 
+def test_weights_that_overflow_in_an_epochs_last_step_are_not_saved(tmp_path: Path) -> None:
+    class Poison(Listener):
+        def step(self, trainer: Trainer, loss: float) -> None:
+            if trainer.progress.step == 8:
+                trainer.network.model.fc6.bias.data[0] = np.nan
+
+    trainer = make_trainer(tmp_path / "run", listener=Poison())
+    with pytest.raises(TrainingDiverged, match=r"epoch 2, step 9: .*\n  weight fc6.bias") as caught:
+        trainer.fit()
+    assert "before epoch 2, step 5" in str(caught.value)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert all(np.isfinite(a).all() for a in load(tmp_path / "run" / name).arrays.values())
+
+
+def test_an_interrupt_during_validation_is_noticed_there(straight: Path, tmp_path: Path) -> None:
+    class Impatient(Listener):
+        said = 0
+
+        def stopping(self) -> None:
+            self.said += 1
+
+        def validating(self, done: int, total: int) -> None:
+            if done == 2 and not self.said:
+                signal.raise_signal(signal.SIGINT)
+
+    listener = Impatient()
+    with pytest.raises(Interrupted):
+        make_trainer(tmp_path / "run", listener=listener).fit()
+    assert listener.said == 1
+    again = make_trainer(tmp_path / "run")
+    again.restore(load(tmp_path / "run" / "last.safetensors"))
+    again.fit()
+    assert_same_run(straight, tmp_path / "run")
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path / "run")
+    (tmp_path / "run" / ".in-use").write_text(str(os.getppid()))  # a process that runs, and is not this one
+    with pytest.raises(BlockingIOError, match=f"process {os.getppid()} is at work"):
+        trainer.fit()
+    (tmp_path / "run" / ".in-use").write_text("999999999")  # one that was killed
+    trainer.config = Config(epochs=0 + 1, batch_size=4, data="shapes")
+    trainer.fit()
+    assert not (tmp_path / "run" / ".in-use").exists()
+
+
 # --- checkpoints that do not fit ----------------------------------------------------------------------------
 
 
@@ -324,7 +376,7 @@ def test_checkpoints_that_cannot_be_used_say_why(tmp_path: Path, straight: Path)
         load_network(nameless)
     newer = tmp_path / "newer.safetensors"
     save(newer, good.arrays, good.metadata | {"format": 99})
-    with pytest.raises(CheckpointError, match="newer scratchfcn"):
+    with pytest.raises(CheckpointError, match="format 99"):
         load_network(newer)
     broken = tmp_path / "broken.safetensors"
     save(broken, {n: a for n, a in good.arrays.items() if n != "fc6.weight"}, good.metadata)
@@ -340,6 +392,12 @@ def test_checkpoints_that_cannot_be_used_say_why(tmp_path: Path, straight: Path)
         ({"lr": -1.0}, ["--lr"]),
         ({"size": (0, 4)}, ["--size"]),
         ({"scale": (0.5, 2.0)}, ["--scale", "--crop"]),
+        ({"lr": math.inf}, ["--lr", "inf"]),
+        ({"seed": -1}, ["--seed", "-1"]),
+        ({"size": (16.5, 20)}, ["--size", "whole numbers"]),
+        ({"momentum": 2.0}, ["--momentum"]),
+        ({"weight_decay": -1.0}, ["--weight-decay"]),
+        ({"dropout": 1.5}, ["--dropout"]),
         ({"optimizer": "lbfgs"}, ["adam, sgd"]),
     ],
 )

@@ -14,14 +14,13 @@ def check_data_command(
     fix: Annotated[str | None, typer.Option(help="binary: write 0/255 masks as 0/1 into a new folder.")] = None,
 ) -> None:
     """Open every pair of every split; report sizes, values and how often each class occurs."""
-    from rich.console import Console
-
-    from ..data import check_pairs, fix_binary, open_dataset, split_names
+    from ..data import check_splits, fix_binary
     from ..training import SettingError
+    from .console import make_console
     from .progress import Bar
-    from .train import show_histogram
+    from .running import show_histogram
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     if fix is not None:
         if fix != "binary":
             raise SettingError(f"--fix {fix!r} is not known; there is only: binary")
@@ -29,9 +28,8 @@ def check_data_command(
             folder = fix_binary(data, bar.update)
         console.print(f"written: {folder}; the originals are as they were. To use them, rename the two folders.")
         return
-    for split in split_names(data):
-        dataset = open_dataset(data, split, num_classes)
-        with Bar(f"checking {split}", console) as bar:
-            histogram = check_pairs(dataset, bar.update)
-        console.print(f"[bold]{split}[/bold]: {len(dataset)} pairs, all sound")
+    with Bar("checking", console) as bar:
+        checked = check_splits(data, num_classes, bar.split)
+    for split, (dataset, histogram) in checked.items():
+        console.print(f"{split}: {len(dataset)} pairs, all sound", style="bold")
         show_histogram(histogram, console)

@@ -16,7 +16,7 @@ SAME = 1e-9  # float64 sums in another order differ by less than this, relativel
 
 def gradcheck_command(
     op: Annotated[str | None, typer.Argument(help="The op to check, such as conv2d; all ops if left out.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the inputs and of the upstream gradient.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the inputs and of the upstream gradient.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     list_ops: Annotated[bool, typer.Option("--list", help="Print the names of the ops and stop.")] = False,
 ) -> None:
@@ -38,10 +38,10 @@ def gradcheck_command(
         results = [(case, case.check(seed, device)) for case in cases_of(op)]
         from_numpy = [difference_from_numpy(case, seed, r) for case, r in results] if device != "cpu" else []
     console.print(table(results, from_numpy, device, seed))
-    wrong = [report for _, report in results if not report.ok]
-    for report in wrong:
+    not_right = [report for _, report in results if not report.ok]
+    for report in not_right:
         console.print(str(report), markup=False, highlight=False)
-    if wrong or any(difference > SAME for difference in from_numpy):
+    if not_right or any(difference > SAME for difference in from_numpy):
         raise typer.Exit(1)
 
 
@@ -68,11 +68,11 @@ def table(results: list[tuple[Case, Report]], from_numpy: list[float], device: s
 
 def verdict(report: Report, from_numpy: float = 0.0) -> str:
     """A word, in colour."""
-    if not report.ok:
+    if report.wrong:
         return "[bold red]✗ wrong[/]"
     if from_numpy > SAME:
         return "[bold red]✗ not NumPy's[/]"
-    return "[yellow]only kinks[/]" if report.worst is None else "[green]✓ right[/]"
+    return "[green]✓ right[/]" if report.ok else "[yellow]? only kinks[/]"
 
 
 def _refuse(message: str) -> None:

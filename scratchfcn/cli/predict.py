@@ -25,11 +25,10 @@ def predict_command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Predict a class for every pixel: NAME_mask.png (palette indices), NAME_overlay.png, NAME_probs.npz."""
-    from rich.console import Console
-
     from .. import backend
     from ..data import DataError, list_images, read_image
     from ..training import SettingError, load_network
+    from .console import make_console
     from .parsing import size_option
     from .progress import Bar
 
@@ -39,7 +38,7 @@ def predict_command(
             raise SettingError(f"--save {kind!r} is not known; use {', '.join(KINDS)}, separated by commas")
     if not 0.0 <= alpha <= 1.0:
         raise SettingError(f"--alpha must lie between 0 and 1, got {alpha}")
-    console = Console(soft_wrap=True)
+    console = make_console()
     device = backend.resolve_device(device)
     network = load_network(weights)
     network.model.to(device)
@@ -48,7 +47,7 @@ def predict_command(
 
     images = list_images(source) if source.is_dir() else [source]
     folder = output_dir or weights.parent / "predictions"
-    outputs = [output_paths(folder, image, kinds, images) for image in images]
+    outputs = output_paths(folder, images, kinds)
     taken = [path for paths in outputs for path in paths.values() if path.exists()]
     if taken:
         raise SettingError(
@@ -68,39 +67,46 @@ def predict_command(
                 problems += error.problems
             bar.update(i + 1, len(images))
     if last:
-        console.print(f"{len(images) - len(problems)} image(s) predicted; for example:", highlight=False)
+        console.print(f"{len(images) - len(problems)} image(s) predicted; for example:")
         for kind, path in last.items():
-            console.print(f"  {kind:8} {path}", highlight=False)
+            console.print(f"  {kind:8} {path}")
         if len(images) == 1:
             show_shares(label, network.classes, console)
     if problems:
         raise DataError(problems)
 
 
-def output_paths(folder: Path, image: Path, kinds: list[str], images: list[Path]) -> dict[str, Path]:
-    """The files for one image; two images of the same stem keep their suffixes apart."""
-    same_stem = sum(other.stem == image.stem for other in images) > 1
-    stem = image.name.replace(".", "_") if same_stem else image.stem
-    return {kind: folder / f"{stem}_{kind}{'.npz' if kind == 'probs' else '.png'}" for kind in kinds}
+def output_paths(folder: Path, images: list[Path], kinds: list[str]) -> list[dict[str, Path]]:
+    """The files for each image, by kind. Named after the image's stem, or, where two would get the same name (a.png
+    and a.jpg), all after their full names."""
+
+    def paths(name: str) -> dict[str, Path]:
+        return {kind: folder / f"{name}_{kind}{'.npz' if kind == 'probs' else '.png'}" for kind in kinds}
+
+    stems = [image.stem for image in images]
+    distinct = len(set(stems)) == len(stems)
+    return [paths(image.stem if distinct else image.name) for image in images]
 
 
 def predict_one(network: Any, image: np.ndarray, paths: dict[str, Path], alpha: float, device: str) -> np.ndarray:
     """Predict one image uint8 (H, W, 3), write its files, return its labels (H, W)."""
     from PIL import Image
 
-    from .. import ops
     from ..data import overlay, save_mask
-    from ..training.network import most_likely
+    from ..files import replacing
 
-    scores = network.scores(image, device)  # (1, K, H, W)
-    label = most_likely(scores)[0]  # (H, W)
-    if "mask" in paths:
-        save_mask(paths["mask"], label, network.classes)
-    if "overlay" in paths:
-        Image.fromarray(overlay(image, label, network.classes, alpha)).save(paths["overlay"])
-    if "probs" in paths:
-        probabilities = ops.softmax(scores).numpy()[0].astype(np.float16)  # (K, H, W)
-        np.savez_compressed(paths["probs"], probs=probabilities, classes=np.array(network.classes.names))
+    probabilities = network.probabilities(image, device)  # (K, H, W)
+    label = probabilities.argmax(axis=0).astype(np.uint8)  # (H, W)
+    for kind, path in paths.items():
+        with replacing(path) as temporary:
+            if kind == "mask":
+                save_mask(temporary, label, network.classes)
+            elif kind == "overlay":
+                Image.fromarray(overlay(image, label, network.classes, alpha)).save(temporary, format="PNG")
+            else:
+                names = np.array(network.classes.names)
+                with open(temporary, "wb") as file:  # savez would add .npz to a mere name
+                    np.savez_compressed(file, probs=probabilities.astype(np.float16), classes=names)
     return label
 
 

@@ -31,6 +31,10 @@ class Bar:
         """`done` of `total` pieces are finished."""
         self.progress.update(self.task, completed=done, total=total)
 
+    def split(self, name: str, done: int, total: int) -> None:
+        """The same, naming the split that is being worked on."""
+        self.progress.update(self.task, completed=done, total=total, description=f"checking {name}")
+
     def __enter__(self) -> Bar:
         self.progress.start()
         return self
@@ -50,7 +54,8 @@ class TrainingDisplay(Listener):
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[what]}"),
-            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} images/s  {task.fields[left]}"),
+            TextColumn("loss {task.fields[loss]}  mean IU {task.fields[iu]}"),
+            TextColumn("{task.fields[rate]} images/s  {task.fields[left]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,  # in a log file, only the lines that stay
@@ -58,7 +63,7 @@ class TrainingDisplay(Listener):
         self.task: TaskID | None = None
         self.smooth_loss = math.nan
         self.first_step, self.started = 0, 0.0
-        self.train_seconds, self.other_seconds = 0.0, 0.0
+        self.mean_iu = math.nan
 
     def __enter__(self) -> TrainingDisplay:
         return self
@@ -73,11 +78,14 @@ class TrainingDisplay(Listener):
         if first_loss is not None:
             classes = len(trainer.network.classes)
             expected = math.log(classes)
-            close = abs(first_loss - expected) < 0.1
             self.console.print(
                 f"loss before training {first_loss:.3f}; knowing nothing about {classes} classes costs ln {classes} = "
-                f"{expected:.3f}" + ("" if close else "  (it differs because training starts from given weights)")
+                f"{expected:.3f}"
             )
+            if abs(first_loss - expected) > 0.1 and trainer.config.init is None:
+                self.console.print(
+                    "warning: a new network should start there; look at the images' values", style="yellow"
+                )
         else:
             self.console.print(f"resuming at epoch {trainer.progress.epoch + 1}, step {trainer.progress.step + 1}")
         self.first_step, self.started = trainer.progress.step, time.perf_counter()
@@ -91,12 +99,17 @@ class TrainingDisplay(Listener):
             self.task, completed=trainer.progress.batch, total=len(trainer.loader), **self._fields(trainer)
         )
 
+    def stopping(self) -> None:
+        """Ctrl-C has been noticed."""
+        self.console.print("stopping after this step and saving; press Ctrl-C again to stop at once")
+
     def validating(self, done: int, total: int) -> None:
         """The same bar, while the validation images go through."""
         self.progress.update(self.task, completed=done, total=total, what=f"validating {done}/{total}")
 
     def epoch(self, trainer: Trainer, row: dict[str, Any], evaluation: Evaluation | None) -> None:
         """Print the epoch's line above the bar."""
+        self.mean_iu = row["mean_iu"]
         line = f"epoch {row['epoch']:3d}/{trainer.config.epochs}  loss {row['train_loss']:.4f}"
         if evaluation is not None:
             line += (
@@ -106,18 +119,20 @@ class TrainingDisplay(Listener):
         line += f"  {row['images_per_s']:.1f} images/s"
         if trainer.progress.best_epoch == row["epoch"] and evaluation is not None:
             line += "  best so far"
-        self.console.print(line, highlight=False)
+        self.console.print(line)
 
     def _fields(self, trainer: Trainer) -> dict[str, str]:
         progress = trainer.progress
         elapsed = time.perf_counter() - self.started
         done = progress.step - self.first_step
         left = (trainer.total_steps - progress.step) * elapsed / done if done else math.nan
-        rate = progress.batch * trainer.config.batch_size / progress.seconds if progress.seconds else math.nan
+        images = progress.batch * min(trainer.config.batch_size, len(trainer.loader.dataset))
+        rate = images / progress.seconds if progress.seconds else math.nan
         return {
             "epoch": f"{min(progress.epoch + 1, trainer.config.epochs)}/{trainer.config.epochs}",
             "what": f"step {progress.batch}/{len(trainer.loader)}",
             "loss": f"{self.smooth_loss:.3f}" if done else "–",
+            "iu": "–" if math.isnan(self.mean_iu) else f"{self.mean_iu:.3f}",
             "rate": f"{rate:.1f}" if done else "–",
             "left": f"{duration(left)} left" if done else "",
         }

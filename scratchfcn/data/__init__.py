@@ -4,7 +4,7 @@ Read in this order: `images` (one file), `datasets` (many), `check` (are they so
 """
 
 from .camvid import CamVid
-from .check import Histogram, check_pairs
+from .check import Histogram, check_pairs, check_splits
 from .datasets import Dataset
 from .errors import DataError
 from .folder import Folder
@@ -52,6 +52,7 @@ __all__ = [
     "Shapes",
     "Transform",
     "check_pairs",
+    "check_splits",
     "colourise",
     "fix_binary",
     "list_images",

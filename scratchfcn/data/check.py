@@ -6,15 +6,19 @@ The same pass counts the pixels of each class, which says how unequal the classe
 even them out.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from .background import in_background
-from .datasets import Dataset
+from .datasets import Dataset, as_set
 from .errors import DataError
+from .layouts import open_dataset, split_names
 from .palette import IGNORE, Classes
 
 
@@ -30,6 +34,7 @@ class Histogram:
         images: int64 (K,), number of images in which each class occurs.
         pixels_of_images: int64 (K,), all pixels, ignored ones included, of the images in which a class
             occurs.
+        sizes: number of images of each size (H, W), the commonest first.
     """
 
     classes: Classes
@@ -38,6 +43,7 @@ class Histogram:
     ignored: int
     images: np.ndarray
     pixels_of_images: np.ndarray
+    sizes: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @property
     def absent(self) -> list[str]:
@@ -70,20 +76,67 @@ def check_pairs(dataset: Dataset, progress: Callable[[int, int], None] | None = 
 
     Raises:
         DataError: every problem of every pair: files missing, damaged or cut short, image and mask of
-            different size, mask values that are neither a class nor 255, and masks that hold nothing but 0
-            and 255.
+            different size, mask values that are neither a class nor 255, and, where there are two classes,
+            masks that hold nothing but 0 and 255.
     """
     counts, problems = [], []  # per readable mask, how often each of the 256 values occurs; what is wrong
-    for i, (count, found) in enumerate(in_background(_Inspect(dataset), range(len(dataset)), 2, ahead=8)):
-        counts += [] if count is None else [count]
-        problems += found
+    sizes: Counter[tuple[int, int]] = Counter()
+    for i, found in enumerate(in_background(_Inspect(dataset), range(len(dataset)), 2, ahead=8)):
+        if found.count is not None:
+            counts.append(found.count)
+            sizes[found.size] += 1
+        problems += found.problems
         if progress is not None:
             progress(i + 1, len(dataset))
     table = np.array(counts, np.int64).reshape(-1, 256)  # (readable pairs, 256)
     binary = _binary_masks(dataset, table)
     if problems or binary:
         raise DataError(problems + binary, _advice(dataset, table, bool(binary)))
-    return _histogram(dataset, table)
+    return _histogram(dataset, table, dict(sizes.most_common()))
+
+
+def check_splits(
+    root: str | Path,
+    num_classes: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    splits: Sequence[str] | None = None,
+) -> dict[str, tuple[Dataset, Histogram]]:
+    """Open and check several splits of a data set, and tell the problems of all of them at once.
+
+    Args:
+        root: the data set's folder.
+        num_classes: see `open_dataset`.
+        progress: called with (split, pairs done, pairs in all) after each pair.
+        splits: which ones, for example ("train", "val"); None for all that there are.
+
+    Returns:
+        for each split, in the order asked for, the opened data set and what `check_pairs` found in it.
+
+    Raises:
+        DataError: what `open_dataset` and `check_pairs` raise for any of the splits. Of a split that cannot be
+            opened the pairs are not looked into.
+    """
+    checked, problems, advice = {}, [], []
+    for split in split_names(root) if splits is None else splits:
+        try:
+            dataset = open_dataset(root, split, num_classes)
+            report = None if progress is None else partial(progress, split)
+            checked[split] = dataset, check_pairs(dataset, report)
+        except DataError as error:
+            problems += error.problems
+            advice += error.advice
+    if problems:  # those of the whole folder have come up once per split
+        raise DataError(dict.fromkeys(problems), dict.fromkeys(advice))
+    return checked
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one pair holds: pixels of each value (256,), or None if it cannot be read; its size; what is wrong."""
+
+    count: np.ndarray | None
+    size: tuple[int, int]
+    problems: list[str]
 
 
 class _Inspect:
@@ -92,16 +145,16 @@ class _Inspect:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __call__(self, i: int) -> tuple[np.ndarray | None, list[str]]:
+    def __call__(self, i: int) -> _Found:
         try:
             _, label = self.dataset.read(i)
         except DataError as error:
-            return None, error.problems
+            return _Found(None, (0, 0), error.problems)
         count = np.bincount(label.ravel(), minlength=256)  # (256,)
         allowed = [*range(len(self.dataset.classes)), IGNORE]
-        if np.delete(count, allowed).any():
-            return count, [_bad_value(self.dataset, i, label, np.isin(label, allowed))]
-        return count, []
+        bad = np.delete(count, allowed).any()
+        problems = [_bad_value(self.dataset, i, label, np.isin(label, allowed))] if bad else []
+        return _Found(count, label.shape, problems)
 
 
 def _bad_value(dataset: Dataset, i: int, label: np.ndarray, good: np.ndarray) -> str:
@@ -111,17 +164,21 @@ def _bad_value(dataset: Dataset, i: int, label: np.ndarray, good: np.ndarray) ->
 
 def _value_line(dataset: Dataset, i: int, label: np.ndarray, row: int, col: int) -> str:
     value = label[row, col]
-    share = 100 * (label == value).mean()
+    share = _percent((label == value).mean())
     return (
-        f"{_mask_name(dataset, i)}: value {value} at (row {row}, col {col}), {share:.2g}% of pixels; "
+        f"{_mask_name(dataset, i)}: value {value} at (row {row}, col {col}), {share} of pixels; "
         f"allowed 0..{len(dataset.classes) - 1}, and 255 for ignored\n"
-        f"  unique values {_as_set(np.unique(label))}"
+        f"  unique values {as_set(np.unique(label))}"
     )
 
 
 def _binary_masks(dataset: Dataset, table: np.ndarray) -> list[str]:
-    """255 is allowed, as 'ignored'. But if 0 and 255 are all there is, 255 was meant to be the object."""
-    if not len(table) or table[:, 1:IGNORE].any() or not table[:, IGNORE].any():
+    """255 is allowed, as 'ignored'. But if 0 and 255 are all there is, 255 was meant to be the object.
+
+    With more than two classes it is not judged: a few validation images may well show background alone.
+    """
+    values = np.flatnonzero(table.sum(axis=0)).tolist()
+    if len(dataset.classes) > 2 or values != [0, IGNORE]:
         return []
     with_object = int((table[:, IGNORE] > 0).sum())
     for i in range(len(dataset)):
@@ -145,7 +202,7 @@ def _advice(dataset: Dataset, table: np.ndarray, binary: bool) -> list[str]:
         if root is None or not (root / "masks").is_dir():
             return ["write 1 instead of 255 into the masks"]
         keeps = f"(writes {root}/masks_fixed; originals are kept)"
-        return [f"scratchfcn check-data --data {root} --fix binary   {keeps}"]
+        return [f"scratchfcn check-data --data {shlex.quote(str(root))} --fix binary   {keeps}"]
     used = np.flatnonzero(table.sum(axis=0))
     bad = [int(value) for value in used if K <= value < IGNORE]
     if not bad:
@@ -153,12 +210,12 @@ def _advice(dataset: Dataset, table: np.ndarray, binary: bool) -> list[str]:
     if bad == [K] and 0 not in used:
         return [f"the masks seem to count from 1 to {K}; subtract 1, so that the first class is 0"]
     return [
-        f"if {_as_set(bad)} are classes, ask for {bad[-1] + 1} of them: --num-classes {bad[-1] + 1}",
+        f"if {as_set(bad)} are classes, ask for {bad[-1] + 1} of them: --num-classes {bad[-1] + 1}",
         f"if they mean 'not labelled', write ignore = {bad[:10]} into classes.toml",
     ]
 
 
-def _histogram(dataset: Dataset, table: np.ndarray) -> Histogram:
+def _histogram(dataset: Dataset, table: np.ndarray, sizes: dict[tuple[int, int], int]) -> Histogram:
     of_class = table[:, : len(dataset.classes)]  # (pairs, K)
     occurs = of_class > 0  # (pairs, K)
     size = table.sum(axis=1, keepdims=True)  # (pairs, 1): pixels of each image
@@ -169,6 +226,7 @@ def _histogram(dataset: Dataset, table: np.ndarray) -> Histogram:
         ignored=int(table[:, IGNORE].sum()),
         images=occurs.sum(axis=0),
         pixels_of_images=(occurs * size).sum(axis=0),
+        sizes=sizes,
     )
 
 
@@ -182,9 +240,9 @@ def _mask_name(dataset: Dataset, i: int) -> str:
     return mask.as_posix()
 
 
-def _as_set(values: np.ndarray | list[int]) -> str:
-    shown = ", ".join(str(int(value)) for value in values[:10])
-    return "{" + shown + (", …" if len(values) > 10 else "") + "}"
+def _percent(share: float) -> str:
+    """100%, 31%, 0.024%: two digits, and never as 1e+02."""
+    return np.format_float_positional(100 * share, precision=2, fractional=False, trim="-") + "%"
 
 
 def _thousands(number: int) -> str:

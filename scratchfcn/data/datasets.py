@@ -75,7 +75,9 @@ class FilePairs(Dataset):
         image_path, mask_path = self.pairs[i]
         image, label = read_image(image_path), read_label(mask_path)
         if image.shape[:2] != label.shape:
-            raise DataError(f"{self.name(i)}: image {as_size(image)} but mask {as_size(label)}")
+            raise DataError(
+                f"{image_path.parent.name}/{self.name(i)}: image {as_size(image)} but mask {as_size(label)}"
+            )
         for value in self.classes.ignored_values:
             label[label == value] = self.classes.ignore_index
         return image, label
@@ -85,6 +87,12 @@ def as_size(array: np.ndarray) -> str:
     """`500×375`: width × height, the way image viewers say it."""
     H, W = array.shape[:2]
     return f"{W}×{H}"
+
+
+def as_set(values: Sequence[int] | np.ndarray) -> str:
+    """`{0, 1, 255}`; of more than ten, some of the first and the last two."""
+    shown = [str(int(value)) for value in values]
+    return "{" + ", ".join(shown if len(shown) <= 10 else [*shown[:8], "…", *shown[-2:]]) + "}"
 
 
 def match_pairs(images: Sequence[Path], masks: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -108,13 +116,18 @@ def match_pairs(images: Sequence[Path], masks: Sequence[Path]) -> list[tuple[Pat
 def _used_twice(paths: Sequence[Path], kind: str) -> list[str]:
     first: dict[str, Path] = {}
     clashes = [(first.setdefault(path.stem, path), path) for path in paths]
-    return [f"{kind}s {a.name} and {b.name} share the name '{a.stem}'" for a, b in clashes if a != b]
+    return [f"{kind}s {_short(a)} and {b.name} share the name '{a.stem}'" for a, b in clashes if a != b]
 
 
 def _left_over(paths: Sequence[Path], kind: str, other: str, candidates: Sequence[Path]) -> list[str]:
-    problems = [f"{kind} {path.name} has no {other}" for path in paths]
+    problems = [f"{kind} {_short(path)} has no {other}" for path in paths]
     by_stem = {candidate.stem: candidate.name for candidate in candidates}
     for i, path in enumerate(paths[:SHOWN]):  # the search is slow, and hints beyond these are never shown
         near = difflib.get_close_matches(path.stem, by_stem, 1)
         problems[i] += f" (nearest name: {by_stem[near[0]]})" if near else ""
     return problems
+
+
+def _short(path: Path) -> str:
+    """`train/a.jpg`: with the folder, because the problems of several splits may stand in one list."""
+    return f"{path.parent.name}/{path.name}"

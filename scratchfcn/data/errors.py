@@ -1,7 +1,8 @@
 """One exception for everything that can be wrong with a folder of pictures.
 
 A data set is repaired in one sitting, not one crash at a time. So whoever looks for trouble collects every
-problem first and raises them together; the message then reads as a list of things to do.
+problem of its kind and raises them together; the message then reads as a list of things to do. What cannot be
+seen yet is not in it: a split whose files do not pair up is not opened, so what its masks hold comes next time.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ class DataError(ValueError):
     """Problems with images, masks, class lists or folders, in words meant for the person who owns them.
 
     Args:
-        problems: one text or several, each a complete sentence that begins with the file it is about.
+        problems: one text or several, each complete in itself and naming the file or folder it is about.
         advice: what to do about it, one line each.
 
     Attributes:

@@ -2,13 +2,17 @@
 
 How many classes are there? `classes.toml` says so, or the caller does. If neither does, the masks are
 asked: ids count from 0, so the largest one plus 1 is the number. *All* splits are asked, because a class
-that happens not to occur in the validation masks is still a class.
+that happens not to occur in the validation masks is still a class. The answer is a guess, and where most ids
+below the largest never occur it is a bad one (a void value 200 would make 201 classes): then a person must say.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from .background import in_background
-from .datasets import FilePairs
+from .datasets import FilePairs, as_set
 from .errors import DataError
 from .images import list_images, read_label
 from .palette import IGNORE, VOC_NAMES, Classes
@@ -20,16 +24,22 @@ class Folder(FilePairs):
     Args:
         root: the folder that holds `images`, `masks` and possibly `classes.toml`.
         split: "train", "val" or any other.
-        num_classes: overrides the number of names in `classes.toml`; needed by nobody, since without both the
-            masks are searched for the largest id.
+        num_classes: how many classes there are; overrides the number of names in `classes.toml`. Without either,
+            it is the largest id in the masks of all splits plus 1.
 
     Raises:
-        DataError: a folder is missing or empty, an image or a mask is left over, or `classes.toml` is wrong.
+        DataError: a folder is missing or empty, an image or a mask is left over, `classes.toml` is wrong, or the
+            masks leave the number of classes in doubt.
     """
 
     def __init__(self, root: str | Path, split: str = "train", num_classes: int | None = None) -> None:
         root = Path(root)
-        super().__init__(root, root / "images" / split, root / "masks" / split, _classes(root, num_classes))
+        images, masks = root / "images" / split, root / "masks" / split
+        if images.is_dir() and not masks.is_dir():
+            count = len(list_images(images))
+            problem = f"{masks}: no such folder, but each image in {images} ({count} of them) needs a mask there"
+            raise DataError(problem, f"put into {masks}, for each image, a PNG of its name; or move {images} away")
+        super().__init__(root, images, masks, _classes(root, num_classes))
 
 
 def _classes(root: Path, num_classes: int | None) -> Classes:
@@ -42,28 +52,69 @@ def _classes(root: Path, num_classes: int | None) -> Classes:
     return Classes.voc() if num_classes == len(VOC_NAMES) else Classes.numbered(num_classes)
 
 
+def mask_folders(masks: Path) -> list[Path]:
+    """The folders of the splits in `masks`; hidden ones, such as notebooks leave behind, are none."""
+    folders = masks.iterdir() if masks.is_dir() else []
+    return sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith("."))
+
+
 def count_classes(masks: Path) -> int:
     """The largest label except 255 in the masks of all splits, plus 1; at least 2.
 
     Raises:
-        DataError: there is no mask, or none that can be read.
+        DataError: there is no mask, or none that can be read; or fewer than half of the ids up to the largest
+            occur, which looks like a void value or like ids that were spread out to be visible.
     """
-    splits = sorted(folder for folder in masks.iterdir() if folder.is_dir()) if masks.is_dir() else []
-    paths = [path for split in splits if any(split.iterdir()) for path in list_images(split)]
-    largest, problems = -1, []
-    for found in in_background(_largest_id, paths, workers=2, ahead=16):
-        if isinstance(found, DataError):
-            problems += found.problems  # a single bad mask is not yet our business: `check_pairs` reports it
-        else:
-            largest = max(largest, found)
-    if len(problems) == len(paths):
+    paths = [path for folder in mask_folders(masks) if any(folder.iterdir()) for path in list_images(folder)]
+    files = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    values, problems = _values_in(files)
+    if not values:
         raise DataError(problems or f"{masks}: no masks to count the classes in", "save masks as index PNGs")
-    return max(largest + 1, 2)
+    used = [value for value in values if value != IGNORE]
+    K = max([value + 1 for value in used] + [2])
+    if K > 2 and 2 * len(used) < K:
+        raise DataError([_in_doubt(masks, values, K), *problems], _ways_out(masks, used, K))
+    return K  # a single bad mask is not yet our business: `check_pairs` reports it
 
 
-def _largest_id(path: Path) -> int | DataError:
+@lru_cache(maxsize=8)
+def _values_in(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """All values in these masks, and what is wrong with those that cannot be read.
+
+    A command opens several splits, and each asks about all masks. The answer is kept for as long as no file
+    changes, which its time and its size, given with its path, would show.
+    """
+    present, problems = np.zeros(256, bool), []
+    for found in in_background(_present, [path for path, _, _ in files], workers=2, ahead=16):
+        if isinstance(found, DataError):
+            problems += found.problems
+        else:
+            present |= found
+    return tuple(np.flatnonzero(present).tolist()), tuple(problems)
+
+
+def _present(path: Path) -> np.ndarray | DataError:
     try:
         label = read_label(path)
     except DataError as error:
         return error
-    return int(label.max(initial=0, where=label != IGNORE))
+    return np.bincount(label.ravel(), minlength=256) > 0  # (256,)
+
+
+def _in_doubt(masks: Path, values: tuple[int, ...], K: int) -> str:
+    occur = sum(value != IGNORE for value in values)
+    return (
+        f"{masks}: how many classes? The largest value would make it {K}, but only {occur} of the ids 0..{K - 1} occur"
+        f"\n  unique values {as_set(values)} in all splits together"
+    )
+
+
+def _ways_out(masks: Path, used: list[int], K: int) -> list[str]:
+    gap = next((i for i in range(1, len(used)) if used[i] > used[i - 1] + 1), len(used) - 1)
+    beyond = used[gap:]  # what follows the first gap
+    return [
+        f"if all of them are classes, renumber the masks to 0..{max(1, len(used) - 1)}, without gaps",
+        f"if {as_set(beyond)} mean 'not labelled', write into {masks.parent / 'classes.toml'}: "
+        f"names = [your classes' names] and ignore = [{as_set(beyond)[1:-1]}]",
+        f"if there really are {K} classes, confirm it: --num-classes {K}",
+    ]

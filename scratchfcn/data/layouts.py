@@ -41,7 +41,7 @@ def open_dataset(root: str | Path, split: str, num_classes: int | None = None) -
 
 
 def split_names(root: str | Path) -> list[str]:
-    """The splits that a data set's folder offers, sorted: "train", "val" …
+    """The splits that a data set's folder offers, sorted: "train", "val" … Hidden folders are none.
 
     Raises:
         DataError: no such folder, no known layout, or one without any split.
@@ -50,11 +50,12 @@ def split_names(root: str | Path) -> list[str]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder", ACCEPTED)
     if _is_folder_layout(root):
-        splits = [path.name for path in (root / "images").iterdir() if path.is_dir()]
+        splits = [path.name for path in (root / "images").iterdir() if path.is_dir() and not _hidden(path)]
         if not splits:
             raise DataError(f"{root}: 'images' has no folder 'train', nor any other", ACCEPTED)
     else:
-        splits = [path.name for path in root.iterdir() if (root / f"{path.name}annot").is_dir()]
+        annotated = [path for path in root.iterdir() if (root / f"{path.name}annot").is_dir()]
+        splits = [path.name for path in annotated if not _hidden(path)]
         if not splits:
             raise DataError(f"{root}: no known layout; it holds {_contents(root)}", ACCEPTED)
     return sorted(splits)
@@ -64,7 +65,11 @@ def _is_folder_layout(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "masks").is_dir()
 
 
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".")  # .ipynb_checkpoints, .git and their like
+
+
 def _contents(root: Path) -> str:
-    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
+    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not _hidden(path))
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return shown or "nothing"

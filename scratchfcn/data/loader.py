@@ -89,7 +89,8 @@ class Loader:
             start: index of the first batch wanted; those before it are not prepared at all.
 
         Raises:
-            DataError: a file is bad, or the samples of a batch differ in size.
+            DataError: a file is bad, or the samples of a batch differ in size (`Resize` or `RandomCrop` makes
+                them equal).
             RuntimeError: a transform or data set failed; names the sample, and the cause is attached.
         """
         order = self._order(number)
@@ -177,6 +178,7 @@ def _stacked(arrays: Sequence[np.ndarray], names: Sequence[str], kind: str) -> n
             sizes = [as_size(a[0] if a.ndim == 3 else a) for a in (arrays[0], array)]
             raise DataError(
                 f"one batch, two sizes: {kind} {names[0]} is {sizes[0]}, {kind} {name} is {sizes[1]}",
-                "use batch size 1, or a transform that makes all sizes equal: Resize or RandomCrop",
+                "--size 320x240 resizes all images; --crop 256 cuts pieces of one size; "
+                "--batch-size 1 takes them as they are",
             )
     return np.stack(arrays)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DataError
+from .folder import mask_folders
 from .images import list_images, read_label
 from .palette import IGNORE, Classes
 from .pictures import save_mask
@@ -33,8 +34,7 @@ def fix_binary(root: str | Path, progress: Callable[[int, int], None] | None = N
     target = root / "masks_fixed"
     if target.exists():
         raise DataError(f"{target}: is there already", "look at it, then remove or rename it")
-    splits = sorted(path for path in (root / "masks").glob("*") if path.is_dir())
-    masks = [path for split in splits for path in list_images(split)]
+    masks = [path for folder in mask_folders(root / "masks") for path in list_images(folder)]
     if not masks:
         raise DataError(f"{root / 'masks'}: no masks to mend")
     problems = [problem for path in masks for problem in _not_binary(path)]

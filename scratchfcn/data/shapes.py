@@ -1,8 +1,9 @@
 """Generated pictures: a segmentation problem that needs no download and can be as large as you like.
 
-Circles, squares, triangles, stars, rings and crosses, turned and scaled at random, lie on stripes, checks,
-gradients and clouds. All colours are random, so that colour says nothing about the class: a network has to
-look at outlines, which needs more context than any single pixel holds, and that is what an FCN is for.
+Circles, squares, triangles, stars, rings and crosses, turned and scaled at random, each with a rim, lie on
+stripes, checks, gradients and clouds. All colours are random, so that colour says nothing about the class: a
+network has to look at outlines, which needs more context than any single pixel holds, and that is what an
+FCN is for.
 
 Image and mask come from one drawing. Each shape is drawn three times too large and shrunk; the result says,
 for each pixel, what share of it the shape covers. The image mixes colours by that share, which smooths its
@@ -31,6 +32,7 @@ class Shapes(Dataset):
         size: (H, W) in pixels, each at least 1.
         seed: not negative; another seed gives entirely different images.
         num_shapes: fewest and most shapes in an image; later ones may cover earlier ones.
+        kinds: which of SHAPES there are; the classes are "background" and these.
 
     Raises:
         ValueError: a length, size, seed or number of shapes that cannot be.
@@ -41,14 +43,18 @@ class Shapes(Dataset):
         length: int,
         size: tuple[int, int] = (96, 96),
         seed: int = 0,
-        num_shapes: tuple[int, int] = (2, 5),
+        num_shapes: tuple[int, int] = (1, 3),
+        kinds: tuple[str, ...] = SHAPES,
     ) -> None:
         if length < 1 or min(size) < 1 or seed < 0:
             raise ValueError(f"Shapes: length {length} and size {size} must be at least 1, seed {seed} at least 0")
         if not 0 <= num_shapes[0] <= num_shapes[1]:
             raise ValueError(f"Shapes: num_shapes {num_shapes} must be (fewest, most)")
-        self.length, self.size, self.seed, self.num_shapes = length, size, seed, num_shapes
-        names = ("background", *SHAPES)
+        if not kinds or not set(kinds) <= set(SHAPES):
+            raise ValueError(f"Shapes: kinds {kinds} must be some of {', '.join(SHAPES)}")
+        self.length, self.size, self.seed = length, size, seed
+        self.num_shapes, self.kinds = num_shapes, kinds
+        names = ("background", *kinds)
         self.classes = Classes(names, voc_palette(len(names)))
 
     def __len__(self) -> int:
@@ -67,7 +73,8 @@ class Shapes(Dataset):
         label = np.zeros((H, W), np.uint8)
         pattern = _pattern(rng, H, W) - 0.5  # (H, W): what the shapes' own surfaces are made of
         for _ in range(rng.integers(self.num_shapes[0], self.num_shapes[1], endpoint=True)):
-            _place_shape(rng, image, label, pattern)
+            kind = int(rng.integers(len(self.kinds)))
+            _place_shape(rng, image, label, pattern, self.kinds[kind], kind + 1)  # class 0 is the background
         image += rng.integers(-5, 5, image.shape, dtype=np.int8, endpoint=True)  # what a sensor adds
         return image.clip(0, 255).astype(np.uint8), label
 
@@ -102,24 +109,31 @@ def _pattern(rng: np.random.Generator, H: int, W: int) -> np.ndarray:
     return (0.5 + 2 * wave).clip(0, 1)  # steep: mostly one colour or the other
 
 
-def _place_shape(rng: np.random.Generator, image: np.ndarray, label: np.ndarray, pattern: np.ndarray) -> None:
+def _place_shape(
+    rng: np.random.Generator, image: np.ndarray, label: np.ndarray, pattern: np.ndarray, kind: str, number: int
+) -> None:
     """Draw one shape into image and label, wherever and however large chance will have it."""
     H, W = label.shape
-    kind = int(rng.integers(len(SHAPES)))
-    radius = rng.uniform(0.13, 0.28) * min(H, W)
-    centre = rng.uniform(0.08, 0.92, 2) * (W, H)  # x, y: some are cut off by the edge
-    outline = _turned(OUTLINES[kind], rng.uniform(0, 2 * np.pi)) * radius + centre  # (corners, 2)
+    radius = rng.uniform(0.22, 0.42) * min(H, W)
+    centre = rng.uniform(0.2, 0.8, 2) * (W, H)  # x, y: some are cut off by the edge
+    corners = _turned(OUTLINES[kind], rng.uniform(-0.4, 0.4)) * radius  # (corners, 2), around the origin
+    hole = OUTLINES["circle"] * radius * HOLE if kind == "ring" else None
+    outline = corners + centre
     left, top = np.maximum(np.floor(outline.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(outline.max(axis=0)), (W, H)).astype(int)
     if right <= left or bottom <= top:
         return
-    hole = _turned(OUTLINES[0], 0.0) * radius * HOLE + centre if SHAPES[kind] == "ring" else None
-    cover = _coverage(outline, hole, left, top, right - left, bottom - top)  # (h, w)
+    box = (left, top, right - left, bottom - top)
+    cover = _coverage(outline, None if hole is None else hole + centre, *box)  # (h, w)
+    wider_hole = None if hole is None else hole * (1 + RIM) + centre
+    inside = _coverage(corners * (1 - RIM) + centre, wider_hole, *box)  # (h, w): without the rim
     part = (slice(top, bottom), slice(left, right))
     fill = _contrasting_colour(rng, image[part]) + rng.uniform(-45, 45, 3) * pattern[part][:, :, None]  # (h, w, 3)
+    rim = 0.25 * fill + (0 if fill.mean() > 90 else 120)  # dark around a light shape, light around a dark one
+    colour = rim + inside[:, :, None] / 255 * (fill - rim)  # (h, w, 3)
     share = cover[:, :, None] / np.float32(255)  # (h, w, 1)
-    image[part] += share * (fill.astype(np.float32) - image[part])
-    label[part][cover >= 128] = kind + 1  # 0 is the background
+    image[part] += share * (colour.astype(np.float32) - image[part])
+    label[part][cover >= 128] = number
 
 
 def _coverage(outline: np.ndarray, hole: np.ndarray | None, left: int, top: int, w: int, h: int) -> np.ndarray:
@@ -162,11 +176,12 @@ def _cross(arm: float) -> np.ndarray:
 
 
 HOLE = 0.55  # radius of a ring's hole, of its own radius
-OUTLINES = (  # in the order of SHAPES, all within the unit circle
-    _around([1.0] * 40),
-    _around([1.0] * 4),
-    _around([1.0] * 3),
-    _around([1.0, 0.42] * 5),
-    _around([1.0] * 40),
-    _cross(0.28),
-)
+RIM = 0.12  # width of a shape's rim, of its radius
+OUTLINES = {  # about equally large
+    "circle": _around([1.0] * 40),
+    "square": _around([1.0] * 4),
+    "triangle": _around([1.3] * 3),
+    "star": _around([1.2, 0.5] * 5),
+    "ring": _around([1.0] * 40),
+    "cross": _cross(0.36),
+}

@@ -46,6 +46,7 @@ class FCN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.score_fr = self.score_layer(width)
 
+        check_square(backbone)
         to_pool3, to_pool4, to_pool5 = backbone.pool_windows()
         self.pool3_grid = Grid().through(*to_pool3)
         self.pool4_grid = self.pool3_grid.through(*to_pool4)
@@ -143,6 +144,18 @@ def he_conv(in_channels: int, out_channels: int, kernel: int, padding: int) -> n
     return conv
 
 
+def check_square(backbone: nn.Module) -> None:
+    """One crop serves rows and columns, so every window of the backbone must be the same along both."""
+    for name, layer in backbone.named_modules():
+        for what in ("kernel_size", "stride", "padding", "dilation"):
+            setting = getattr(layer, what, None)
+            if isinstance(setting, tuple) and setting[0] != setting[1]:
+                raise ValueError(
+                    f"FCN: layer {name} of the backbone has {what} {setting}; rows and columns must have the same "
+                    "windows, because the crops that line up the maps are computed once for both"
+                )
+
+
 def later_start(a: Grid, b: Grid) -> Grid:
     """The grid of two maps once the one that starts earlier has been cropped: that of the other."""
     return a if a.start >= b.start else b
@@ -165,10 +178,17 @@ def add_aligned(skip: Tensor, upscore: Tensor, offset: int) -> Tensor:
 
 def make_backbone(name: str | nn.Module, in_channels: int, batch_norm: bool, recipe: str | None) -> nn.Module:
     """ "small" or "vgg16" by name, or a backbone module of your own, unchanged."""
-    if isinstance(name, nn.Module):
-        return name
     if recipe not in (None, "caffe"):
         raise ValueError(f"recipe {recipe!r} is not known; leave it out, or use 'caffe' for the paper's padding of 100")
+    if isinstance(name, nn.Module):
+        given = {"batch_norm": batch_norm, "in_channels": in_channels != 3, "recipe": recipe is not None}
+        if any(given.values()):
+            unused = " and ".join(option for option, is_given in given.items() if is_given)
+            raise ValueError(
+                f"{unused}: these make a backbone by name, but you pass one of your own ({type(name).__name__}), which "
+                "is taken as it is; give them to it when you make it"
+            )
+        return name
     if name == "small":
         if recipe == "caffe":
             raise ValueError("recipe 'caffe' is the paper's padding for backbone 'vgg16'; 'small' needs none")

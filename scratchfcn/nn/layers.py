@@ -8,7 +8,7 @@ import numpy as np
 from .. import ops
 from ..backend import get_device, to_device
 from ..geometry import Window
-from ..ops.im2col import Pair, pair
+from ..ops.im2col import Pair, window_settings
 from ..tensor import Parameter, Tensor
 from . import init
 from .module import Module
@@ -20,7 +20,10 @@ def new_parameter(*shape: int) -> Parameter:
 
 
 def check_channels(layer: str, groups: int, **channels: int) -> None:
-    """Channel counts are positive and divisible by the groups."""
+    """Channel counts are whole numbers, positive and divisible by the groups."""
+    for what, count in {"groups": groups, **channels}.items():
+        if not hasattr(count, "__index__"):
+            raise TypeError(f"{layer}: {what} must be a whole number, got {count!r}")
     for what, count in channels.items():
         if count < 1 or groups < 1 or count % groups:
             raise ValueError(f"{layer}: {what}={count} must be positive and divisible by groups={groups}")
@@ -41,9 +44,11 @@ class Conv2d(Module):
         bias: bool = True,
     ) -> None:
         check_channels("Conv2d", groups, in_channels=in_channels, out_channels=out_channels)
-        KH, KW = self.kernel_size = pair(kernel_size, "Conv2d: kernel_size")
-        self.stride, self.padding = pair(stride, "Conv2d: stride"), pair(padding, "Conv2d: padding")
-        self.dilation, self.groups = pair(dilation, "Conv2d: dilation"), groups
+        self.kernel_size, self.stride, self.padding, self.dilation = window_settings(
+            "Conv2d", kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation
+        )
+        self.groups = groups
+        KH, KW = self.kernel_size
         self.weight = new_parameter(out_channels, in_channels // groups, KH, KW)
         self.bias = new_parameter(out_channels) if bias else None
         bound = 1.0 / math.sqrt(init.fan_in(self.weight))
@@ -78,11 +83,17 @@ class ConvTranspose2d(Module):
         dilation: int | Pair = 1,
     ) -> None:
         check_channels("ConvTranspose2d", groups, in_channels=in_channels, out_channels=out_channels)
-        KH, KW = self.kernel_size = pair(kernel_size, "ConvTranspose2d: kernel_size")
-        self.stride = pair(stride, "ConvTranspose2d: stride")
-        self.padding = pair(padding, "ConvTranspose2d: padding")
-        self.output_padding = pair(output_padding, "ConvTranspose2d: output_padding")
-        self.dilation, self.groups = pair(dilation, "ConvTranspose2d: dilation"), groups
+        self.kernel_size, self.stride, self.padding, self.output_padding, self.dilation = window_settings(
+            "ConvTranspose2d",
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+        )
+        self.groups = groups
+        ops.ConvTranspose2d(stride, padding, output_padding, groups, dilation)  # refuses too large an output_padding
+        KH, KW = self.kernel_size
         self.weight = new_parameter(in_channels, out_channels // groups, KH, KW)
         self.bias = new_parameter(out_channels) if bias else None
         bound = 1.0 / math.sqrt(init.fan_in(self.weight))
@@ -121,11 +132,12 @@ class MaxPool2d(Module):
         dilation: int | Pair = 1,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size = pair(kernel_size, "MaxPool2d: kernel_size")
-        self.stride = self.kernel_size if stride is None else pair(stride, "MaxPool2d: stride")
-        self.padding, self.dilation = (
-            pair(padding, "MaxPool2d: padding"),
-            pair(dilation, "MaxPool2d: dilation"),
+        self.kernel_size, self.stride, self.padding, self.dilation = window_settings(
+            "MaxPool2d",
+            kernel_size=kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=padding,
+            dilation=dilation,
         )
         self.ceil_mode = ceil_mode
 
@@ -149,9 +161,13 @@ class AvgPool2d(Module):
         padding: int | Pair = 0,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size = pair(kernel_size, "AvgPool2d: kernel_size")
-        self.stride = self.kernel_size if stride is None else pair(stride, "AvgPool2d: stride")
-        self.padding, self.ceil_mode = pair(padding, "AvgPool2d: padding"), ceil_mode
+        self.kernel_size, self.stride, self.padding = window_settings(
+            "AvgPool2d",
+            kernel_size=kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=padding,
+        )
+        self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)

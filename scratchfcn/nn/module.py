@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import device_of, is_array, resolve_device, to_device, to_numpy
+from ..backend import device_of, is_array, resolve_device, to_device
 from ..geometry import Window
 from ..tensor import Parameter, Tensor
 
@@ -24,10 +24,15 @@ class Module:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__call__ = cls.forward  # model(x) *is* model.forward(x): no frame in between when you step into it
+        # model(x) *is* model.forward(x): no frame in between when you step into it. A class that writes its own
+        # __call__ keeps it, and so do its subclasses.
+        if any(cls.__call__ is vars(base).get("forward") for base in cls.__mro__):
+            cls.__call__ = cls.forward
 
     def forward(self, x: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} defines no forward(self, x)")
+
+    __call__ = forward
 
     # --- members ---
 
@@ -48,10 +53,12 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, Parameter) of everything learned here and below."""
+        """(dotted name, Parameter) of everything learned here and below; a shared one once, under its first name."""
+        seen = set()
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
-                if isinstance(value, Parameter):
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
                     yield (f"{prefix}.{name}" if prefix else name), value
 
     def parameters(self) -> Iterator[Parameter]:
@@ -61,7 +68,10 @@ class Module:
     # --- state ---
 
     def state_dict(self) -> dict[str, Any]:
-        """Name → array of all parameters and buffers, with torch's names and shapes. The arrays are the live ones."""
+        """Name → array of all parameters and buffers, with torch's names and shapes. The arrays are the live ones.
+
+        A shared parameter appears under each of its names.
+        """
         state = {}
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
@@ -152,8 +162,11 @@ class Module:
 
 def _as_array(value: Any) -> Any:
     """An array from what people keep weights in: arrays, our Tensors, torch's tensors."""
-    value = value.data if isinstance(value, Tensor) else value
-    return value if is_array(value) else np.asarray(to_numpy(value) if hasattr(value, "get") else value)
+    if isinstance(value, Tensor):
+        value = value.data
+    elif hasattr(value, "detach"):  # torch's: it may want a gradient, or lie on a GPU
+        value = value.detach().cpu()
+    return value if is_array(value) else np.asarray(value)
 
 
 class Sequential(Module):

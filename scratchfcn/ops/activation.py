@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..backend import array_module, generator
-from ..tensor import Function, Tensor
+from ..tensor import Function, Tensor, as_tensor
 
 
 class Relu(Function):
@@ -46,7 +46,7 @@ class Dropout(Function):
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Zero each value with probability p and scale the rest by 1/(1 - p); the identity unless `training`."""
     drop = Dropout(p)  # checks p even when nothing is dropped
-    return drop(x) if training and p > 0 else x
+    return drop(x) if training and p > 0 else as_tensor(x)
 
 
 class Softmax(Function):

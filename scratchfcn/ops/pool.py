@@ -51,6 +51,8 @@ class MaxPool2d(Function):
         y = planes[:, :, rows, columns].copy()  # (C, N, OH, OW)
         # the number of the kernel position that holds the maximum so far
         winner = xp.zeros(y.shape, "uint8" if len(positions) <= 256 else "int32")
+        if any(self.padding):
+            winner[...] = first_on_image(self, xp)  # padding may not win, not even among pixels of -inf
         for k, (_, _, rows, columns) in enumerate(positions[1:], start=1):
             candidate = planes[:, :, rows, columns]
             beaten = (candidate > y) * winner.dtype.type(k)  # strictly greater: the first of equals stays
@@ -153,6 +155,8 @@ class GlobalAvgPool2d(Function):
 
     def forward(self, x: Any) -> Any:
         check_pool(self.name, x, (1, 1), (0, 0))
+        if 0 in x.shape[2:]:
+            raise ValueError(f"{self.name}: x {x.shape} has no pixels, so there is no mean")
         self.x_shape = x.shape
         return x.mean(axis=(2, 3), keepdims=True)  # (N, C, 1, 1)
 
@@ -172,8 +176,8 @@ def global_avg_pool2d(x: Tensor) -> Tensor:
 class Frame:
     """The framed image that the windows are read from.
 
-    padding: (top, bottom, left, right); the far sides may be larger where ceil mode lets a window hang over, or
-    negative-free zero where the last pixels are reached by no window. shape: (C, N, H', W') with the frame.
+    padding: (top, bottom, left, right). The far sides hold only what some window reaches: more than the near ones where
+    ceil mode lets a window hang over, less, down to 0, where the last windows end early. shape: (C, N, H', W').
     """
 
     def __init__(self, x_shape: tuple[int, ...], output: Pair, padding: tuple[int, int, int, int]) -> None:
@@ -204,6 +208,15 @@ def window_frame(op: Any, x_shape: tuple[int, ...]) -> Frame:
         output.append(out)
         padding += [p, max(0, reach - p - size)]
     return Frame(x_shape, (output[0], output[1]), tuple(padding))
+
+
+def first_on_image(op: MaxPool2d, xp: Any) -> Any:
+    """(OH, OW): the number of each window's first kernel position that lies on the image, behind the padding."""
+    first = []
+    for axis in (0, 1):
+        start = xp.arange(op.frame.output[axis]) * op.stride[axis] - op.padding[axis]  # row where the window starts
+        first.append(xp.maximum(-(start // op.dilation[axis]), 0))  # ⌈-start / dilation⌉ steps to row 0
+    return first[0][:, None] * op.kernel[1] + first[1]
 
 
 def refuse_empty_windows(op: MaxPool2d, size: Pair) -> None:

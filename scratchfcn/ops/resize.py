@@ -20,7 +20,7 @@ class ResizeBilinear(Function):
         self.size, self.align_corners = pair(size, "resize_bilinear: size"), align_corners
 
     def forward(self, x: Any) -> Any:
-        if x.ndim != 4 or x.dtype.kind != "f" or min(self.size) < 1:
+        if x.ndim != 4 or x.dtype.kind != "f" or min(*self.size, *x.shape[2:]) < 1:
             raise ValueError(f"resize_bilinear: cannot resize x {x.dtype} {x.shape} (N, C, H, W) to size {self.size}")
         xp = array_module(x)
         H, W = x.shape[2:]

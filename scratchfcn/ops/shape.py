@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import array_module
-from ..tensor import Function, Tensor
+from ..tensor import Function, Tensor, as_tensor
 from .im2col import Pair, pair
 from .layout import padded_planes, zero_image
 
@@ -38,7 +38,7 @@ class Crop(Function):
 def crop(x: Tensor, size: int | Pair, offset: int | Pair = (0, 0)) -> Tensor:
     """Cut the window of `size` (h, w) whose upper left corner lies at `offset` (y, x): (N, C, H, W) → (N, C, h, w)."""
     size, offset = pair(size, "crop: size"), pair(offset, "crop: offset")
-    return x if tuple(x.shape[2:]) == size and offset == (0, 0) else Crop(size, offset)(x)
+    return as_tensor(x) if tuple(x.shape[2:]) == size and offset == (0, 0) else Crop(size, offset)(x)
 
 
 class Pad(Function):

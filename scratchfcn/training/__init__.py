@@ -3,10 +3,13 @@
 from .config import Config, SettingError
 from .evaluate import Evaluation, Evaluator
 from .network import Network, load_network
+from .prepare import MAY_CHANGE, SHAPES, new_trainer, open_data, resumed_trainer, run_folder_of
 from .run_folder import RunFolder, examples, free_run_folder, latest_run
-from .trainer import Interrupted, Listener, Trainer, TrainingDiverged, resume_checkpoint
+from .trainer import Interrupted, Listener, Trainer, TrainingDiverged
 
 __all__ = [
+    "MAY_CHANGE",
+    "SHAPES",
     "Config",
     "Evaluation",
     "Evaluator",
@@ -21,5 +24,8 @@ __all__ = [
     "free_run_folder",
     "latest_run",
     "load_network",
-    "resume_checkpoint",
+    "new_trainer",
+    "open_data",
+    "resumed_trainer",
+    "run_folder_of",
 ]

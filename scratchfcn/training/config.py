@@ -7,6 +7,7 @@ comes out is written into the run folder, so that a run can be resumed, repeated
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,8 +18,28 @@ class SettingError(ValueError):
     """A setting that cannot be; the message names it as the command line does, and says what would be right."""
 
 
-MODELS = ("fcn32s", "fcn16s", "fcn8s")
-BACKBONES = ("small", "vgg16")
+CHOICES = {
+    "model": ("fcn32s", "fcn16s", "fcn8s"),
+    "backbone": ("small", "vgg16"),
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("poly", "step", "fixed"),
+    "class_weights": ("none", "median"),
+}
+RANGES = {  # smallest and largest value that makes sense
+    "dropout": (0.0, 0.99),
+    "num_classes": (2, 255),
+    "generated": (1, 10**9),
+    "epochs": (1, 10**6),
+    "batch_size": (1, 10**5),
+    "lr": (1e-20, 1e3),
+    "momentum": (0.0, 0.9999),
+    "weight_decay": (0.0, 1e3),
+    "power": (0.0, 100.0),
+    "step_epochs": (1, 10**6),
+    "warmup_steps": (0, 10**9),
+    "seed": (0, 2**32 - 1_000_001),
+    "workers": (0, 256),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +52,8 @@ class Config:
     dropout: float = 0.5  # after fc6 and fc7
     init: str | None = None  # a checkpoint whose weights are copied by name: a 32s for a 16s, a 16s for an 8s
 
-    data: str = ""  # the data set's folder
+    data: str = ""  # the data set's folder, or "shapes" for generated pictures
+    generated: int = 2000  # how many pictures of shapes make an epoch
     num_classes: int | None = None  # None: as the data set says
     size: tuple[int, int] | None = None  # all images are resized to this
     scale: tuple[float, float] | None = None  # random scaling by a factor between these two
@@ -55,26 +77,22 @@ class Config:
     workers: int = 1  # threads that prepare batches
 
     def __post_init__(self) -> None:
-        choices = {
-            "model": MODELS,
-            "backbone": BACKBONES,
-            "optimizer": ("adam", "sgd"),
-            "schedule": ("poly", "step", "fixed"),
-            "class_weights": ("none", "median"),
-        }
-        for name, allowed in choices.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise SettingError(
                     f"{flag(name)} {getattr(self, name)!r} is not known; use one of {', '.join(allowed)}"
                 )
-        for name in ("epochs", "batch_size", "lr", "step_epochs"):
-            if not getattr(self, name) > 0:
-                raise SettingError(f"{flag(name)} must be greater than 0, got {getattr(self, name)}")
-        for name in ("size", "crop", "scale"):
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not (low <= value <= high and math.isfinite(value)):
+                raise SettingError(f"{flag(name)} must lie between {low:g} and {high:g}, got {value}")
+        for name in ("size", "crop"):
             pair = getattr(self, name)
-            if pair is not None and (len(pair) != 2 or not min(pair) > 0):
-                raise SettingError(f"{flag(name)} must be two numbers greater than 0, got {pair}")
-        if self.size is None and self.crop is None and self.batch_size > 1 and self.scale is not None:
+            if pair is not None and not all(isinstance(n, int) and n > 0 for n in pair):
+                raise SettingError(f"{flag(name)} must be whole numbers of pixels greater than 0, got {pair}")
+        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1] <= 100:
+            raise SettingError(f"--scale must be LOW-HIGH with 0 < LOW ≤ HIGH, got {self.scale}")
+        if self.crop is None and self.batch_size > 1 and self.scale is not None:
             raise SettingError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
 
     @property
@@ -87,6 +105,16 @@ class Config:
         settings = {name: value for name, value in asdict(self).items() if value is not None}
         # what JSON writes for text, numbers, booleans and lists is TOML as well
         return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
+
+    def to_plain(self) -> dict[str, Any]:
+        """The settings as plain values, for a checkpoint's metadata."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, settings: dict[str, Any]) -> Config:
+        """The inverse of `to_plain`, after JSON has made lists of the pairs; unknown settings are ignored."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in settings.items() if n in known})
 
     @staticmethod
     def read(path: str | Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ section 5); they are not means over images.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +42,11 @@ class Evaluator:
         network: Network,
         device: str = "cpu",
         keep: tuple[int, ...] = (),
+        class_weights: Any = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
-        """Run over the whole data set. keep: numbers of the images whose predictions are wanted."""
+        """Run over the whole data set. keep: numbers of the images whose predictions are wanted; class_weights: (K,),
+        for the loss alone."""
         normalise = Normalise(network.mean, network.std)
         loader = Loader(self.dataset, 1, normalise, shuffle=False, workers=self.workers)
         result = Evaluation(ConfusionMatrix(len(network.classes)), 0.0)
@@ -52,7 +55,7 @@ class Evaluator:
             for i, batch in enumerate(loader.epoch(0)):
                 logits = network.model(Tensor(batch.images, device=device))  # (1, K, h, w)
                 small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w)
-                result.loss += ops.softmax_cross_entropy(logits, small).item() / len(self.dataset)
+                result.loss += ops.softmax_cross_entropy(logits, small, class_weights).item() / len(self.dataset)
                 prediction = most_likely(full_size(logits, batch.labels.shape[1:]))  # (1, H, W)
                 result.confusion.update(prediction, batch.labels)
                 if i in keep:

@@ -101,16 +101,18 @@ def network_from(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
             f"{path}: holds weights but does not say of which model; use a best.safetensors or last.safetensors that "
             "`scratchfcn train` wrote, or give the file to `train --init` to start from its weights"
         )
-    if metadata.get("format", 0) > FORMAT:
+    if not isinstance(metadata.get("format"), int) or metadata["format"] > FORMAT:
         raise CheckpointError(
-            f"{path}: was written by a newer scratchfcn (format {metadata['format']}); upgrade to read it"
+            f"{path}: has format {metadata.get('format')}, which a newer scratchfcn may read; upgrade"
         )
-    classes = Classes.from_dict(metadata["classes"])
-    size = None if metadata["size"] is None else tuple(metadata["size"])
-    network = Network.build(metadata["model"], classes, size, **metadata["options"])
-    network.mean, network.std = tuple(metadata["mean"]), tuple(metadata["std"])
     try:
+        classes = Classes.from_dict(metadata["classes"])
+        size = None if metadata["size"] is None else tuple(metadata["size"])
+        network = Network.build(metadata["model"], classes, size, **metadata["options"])
+        network.mean, network.std = tuple(metadata["mean"]), tuple(metadata["std"])
         network.model.load_state_dict({n: a for n, a in arrays.items() if not n.startswith(RUN_STATE)})
+    except (TypeError, KeyError, AttributeError) as error:  # metadata that somebody else wrote
+        raise CheckpointError(f"{path}: what it says of its model cannot be understood ({error!r})") from None
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return network

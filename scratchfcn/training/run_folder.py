@@ -11,6 +11,7 @@ complete, so a run that is killed, at any instant, leaves files that can be read
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Classes, Dataset, mosaic, overlay
-from ..weights import replacing
+from ..files import replacing
 from .config import Config, SettingError
 
 COLUMNS = (
@@ -50,14 +51,20 @@ class RunFolder:
 
     def create(self, config: Config) -> None:
         """Make the folder for a new run. Errors: SettingError where there is a run already; it is left alone."""
-        if self.log.exists() or self.last.exists() or self.config.exists():
-            raise SettingError(
-                f"{self.path} holds a run already, and nothing is overwritten: resume it with --resume {self.path}, or "
-                "give another --output-dir"
-            )
+        self.refuse_if_used()
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.config) as file:
             file.write_text(config.to_toml(), encoding="utf-8")
+
+    def refuse_if_used(self) -> None:
+        """SettingError where the folder holds a run, or is none."""
+        if self.log.exists() or self.last.exists():
+            raise SettingError(
+                f"{self.path} holds a run already, and nothing is overwritten: resume it with --resume "
+                f"{shlex.quote(str(self.path))}, or give another --output-dir"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise SettingError(f"{self.path} is a file; --output-dir needs a folder")
 
     def append_log(self, row: dict[str, Any], classes: Classes, per_class_iu: Sequence[float]) -> None:
         """Add an epoch to log.csv; a line of the same or a later epoch (from before a resume) is replaced."""

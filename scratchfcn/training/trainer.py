@@ -9,19 +9,23 @@ the learning rate from the step's number (see optim.py).
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .. import nn, ops, optim
 from ..backend import array_module, generator, keep_freed_memory
 from ..data import Cached, Compose, Dataset, Loader, Normalise, RandomCrop, RandomFlip, RandomScale, Resize
+from ..files import only_one_process
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
-from ..weights import Checkpoint, CheckpointError, load, save
+from ..weights import Checkpoint, save
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
@@ -54,6 +58,9 @@ class Progress:
 
 class Listener:
     """Told what happens in a run; the command line draws a progress bar from it. Here nothing is drawn."""
+
+    def stopping(self) -> None:
+        """Called when Ctrl-C is noticed; the run stops after the current step."""
 
     def before(self, trainer: Trainer, first_loss: float | None) -> None:
         """Called once, before the first step."""
@@ -96,6 +103,9 @@ class Trainer:
         self.optimizer = make_optimizer(config, network.model)
         self.schedule = make_schedule(config, len(self.loader))
         self.progress = Progress()
+        self.data_fingerprint: dict[str, Any] = {}  # kept in the checkpoint, and compared when resuming
+        self.interrupted = threading.Event()
+        self.saved_at = (0, 0)  # epoch and step of what last.safetensors holds
 
     # --- the loop ---
 
@@ -109,12 +119,12 @@ class Trainer:
         self.listener.before(self, self.first_loss() if fresh else None)
         if fresh:
             self.save_last()  # from now on there is something to resume, whatever happens
-        with interrupts() as interrupted:
+        with only_one_process(self.folder.path), interrupts(self.interrupted, self.listener.stopping):
             while progress.epoch < self.config.epochs:
-                self.train_epoch(interrupted)
+                self.train_epoch()
                 self.finish_epoch()
 
-    def train_epoch(self, interrupted: threading.Event) -> None:
+    def train_epoch(self) -> None:
         """The remaining batches of the current epoch."""
         progress = self.progress
         self.network.model.train()
@@ -126,32 +136,42 @@ class Trainer:
             progress.loss_sum += loss
             progress.seconds = time.perf_counter() - started
             self.listener.step(self, loss)
-            if interrupted.is_set():
-                self.save_last()
-                raise Interrupted
+            self.stop_if_interrupted()
+
+    def stop_if_interrupted(self) -> None:
+        """After Ctrl-C: save, and raise Interrupted."""
+        if self.interrupted.is_set():
+            self.save_last()
+            raise Interrupted
 
     def train_step(self, images: Any, labels: Any) -> float:
         """One step on images (N, 3, H, W) and labels (N, H, W); returns the loss before it."""
         dropout_state = generator().bit_generator.state
         self.optimizer.lr = self.schedule(self.progress.step)
         x = Tensor(images, device=self.device)
-        loss = ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
+        with np.errstate(all="ignore"):  # what overflows is found below, and explained
+            loss = ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
         value = loss.item()
         if not math.isfinite(value):
             generator().bit_generator.state = dropout_state
             raise self.diverged(value, x, labels)
         self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        with np.errstate(all="ignore"):
+            loss.backward()
+            self.optimizer.step()
         return value
 
     def finish_epoch(self) -> None:
         """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""
         progress, folder = self.progress, self.folder
+        broken = self.broken_weights()
+        if broken:  # the last step overflowed: keep the checkpoints that are whole
+            raise self.explained("the weights are not finite", f"weight {broken[0]} holds NaN or infinity")
+        self.save_last()  # validation takes a while, and may be interrupted
         evaluation = None
         if self.evaluator is not None:
             keep = examples(self.val_set)
-            evaluation = self.evaluator(self.network, self.device, keep, self.listener.validating)
+            evaluation = self.evaluator(self.network, self.device, keep, self.class_weights, self.validating)
         row = self.log_row(evaluation)
         progress.epoch, progress.batch, progress.loss_sum, progress.seconds = progress.epoch + 1, 0, 0.0, 0.0
         better = evaluation is None or row["mean_iu"] > progress.best_mean_iu or progress.best_epoch < 0
@@ -170,10 +190,15 @@ class Trainer:
         self.save_last()
         self.listener.epoch(self, row, evaluation)
 
+    def validating(self, done: int, total: int) -> None:
+        """After every validated image: pass it on, and stop here if that is wanted."""
+        self.listener.validating(done, total)
+        self.stop_if_interrupted()
+
     def log_row(self, evaluation: Evaluation | None) -> dict[str, Any]:
         """This epoch's line of log.csv; epochs are counted from 1 there."""
         progress = self.progress
-        images = len(self.loader) * self.config.batch_size
+        images = len(self.loader) * min(self.config.batch_size, len(self.loader.dataset))
         row = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -203,53 +228,63 @@ class Trainer:
         arrays |= {RUN_STATE + name: array for name, array in self.optimizer.state_dict().items()}
         state = {
             **vars(self.progress),
+            "config": self.config.to_plain(),
+            "data": self.data_fingerprint,
             "generator": generator().bit_generator.state,
         }
         save(self.folder.last, arrays, {**self.network.metadata(), "run": state})
+        self.saved_at = (self.progress.epoch + 1, self.progress.step)
 
     def save_best(self, row: dict[str, Any]) -> None:
         """best.safetensors: the network alone, with the metrics it reached."""
         metrics = {name: row[name] for name in ("epoch", "pixel_acc", "mean_acc", "mean_iu", "fw_iu")}
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}  # none without validation
         save(self.folder.best, self.network.model.state_dict(), {**self.network.metadata(), "metrics": metrics})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a last.safetensors; the next step will be bit for bit what it would have been."""
-        if "run" not in checkpoint.metadata:
-            raise CheckpointError(
-                "this checkpoint cannot be resumed: it holds a network only; use the run's last.safetensors"
-            )
         state = dict(checkpoint.metadata["run"])
         random_state = state.pop("generator")
+        state = {name: state[name] for name in vars(Progress())}
         run_arrays = {n.removeprefix(RUN_STATE): a for n, a in checkpoint.arrays.items() if n.startswith(RUN_STATE)}
         weights = {n: a for n, a in checkpoint.arrays.items() if not n.startswith(RUN_STATE)}
         self.network.model.load_state_dict(weights)
         self.optimizer.load_state_dict(run_arrays)
         generator().bit_generator.state = random_state
         self.progress = Progress(**state)
+        self.saved_at = (self.progress.epoch + 1, self.progress.step)
 
     # --- when the loss is not finite ---
 
     def diverged(self, loss: float, x: Tensor, labels: Any) -> TrainingDiverged:
         """Find out where the first NaN or infinity came from, by running the batch again with every op watched."""
-        when = f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}: the loss is {loss}"
-        saved = f"the state before this epoch is in {self.folder.last}"
-        advice = "fix: a smaller --lr is the usual remedy; then check the data with large or NaN pixel values in mind"
-        names = {id(p): name for name, p in self.network.model.named_parameters()}
-        where = "no single op could be found: the overflow is in the sum of the loss"
-        broken = [
-            n for n, p in self.network.model.named_parameters() if not array_module(p.data).isfinite(p.data).all()
-        ]
+        when = f"the loss is {loss}"
+        broken = self.broken_weights()
         if broken:
             more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
             where = f"weight {broken[0]}{more} held NaN or infinity before this step: the last update overflowed"
-        else:
-            try:
-                with no_grad(), find_non_finite():
-                    ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
-            except NonFiniteError as error:
-                known = [names[id(t)] for t in error.inputs if id(t) in names]
-                where = f"first in op {error}" + (f" (weights {known[0]})" if known else "")
-        return TrainingDiverged(f"{when}\n  {where}\n  {saved}\n  {advice}")
+            return self.explained(when, where)
+        names = {id(p): name for name, p in self.network.model.named_parameters()}
+        try:
+            with no_grad(), find_non_finite(), np.errstate(all="ignore"):
+                ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
+        except NonFiniteError as error:
+            known = [names[id(t)] for t in error.inputs if id(t) in names]
+            return self.explained(when, f"first in op {error}" + (f" (weights {known[0]})" if known else ""))
+        return self.explained(when, "no single op makes it so: run again with the same seed, it may be the hardware")
+
+    def broken_weights(self) -> list[str]:
+        """Names of the parameters that hold a NaN or an infinity."""
+        return [n for n, p in self.network.model.named_parameters() if not array_module(p.data).isfinite(p.data).all()]
+
+    def explained(self, what: str, where: str) -> TrainingDiverged:
+        """The error, with the time, the place, and a command that goes on from what was saved."""
+        (epoch, step), last = self.saved_at, shlex.quote(str(self.folder.last))
+        return TrainingDiverged(
+            f"epoch {self.progress.epoch + 1}, step {self.progress.step + 1}: {what}\n  {where}\n"
+            f"  {self.folder.last} holds the run before epoch {epoch}, step {step + 1}\n"
+            f"  fix: a smaller learning rate, from there: scratchfcn train --init {last} --lr {self.config.lr / 10:g} …"
+        )
 
 
 # --- from settings to parts -------------------------------------------------------------------------------
@@ -300,35 +335,23 @@ def make_schedule(config: Config, steps_per_epoch: int) -> optim.Schedule:
     return optim.warm_up(schedule, config.warmup_steps) if config.warmup_steps else schedule
 
 
-def resume_checkpoint(path: str) -> tuple[RunFolder, Checkpoint]:
-    """The run folder and its last checkpoint, given the folder or the checkpoint file."""
-    folder = RunFolder(path)
-    if folder.path.suffix == ".safetensors":
-        folder = RunFolder(folder.path.parent)
-    if not folder.last.exists():
-        raise CheckpointError(
-            f"{folder.last}: no such file, so there is nothing to resume; start a run with --output-dir"
-        )
-    return folder, load(folder.last)
-
-
 @contextmanager
-def interrupts() -> Iterator[threading.Event]:
-    """Within this block Ctrl-C and SIGTERM only set the event, so that a step is never cut in half; a second one acts
-    at once. Signals can be caught in the main thread alone; elsewhere the event is simply never set."""
-    event = threading.Event()
+def interrupts(event: threading.Event, notify: Callable[[], None]) -> Iterator[None]:
+    """Within this block Ctrl-C and SIGTERM set `event` and call `notify`, so that no step is cut in half; a second one
+    stops at once. Signals can be caught in the main thread alone; elsewhere nothing is caught."""
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield
         return
 
     def notice(number: int, frame: Any) -> None:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()
+        notify()
 
     before = {number: signal.signal(number, notice) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield event
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

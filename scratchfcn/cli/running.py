@@ -1,0 +1,119 @@
+"""How `train` and `demo` run a training: what they print before, while and after it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from .. import backend
+from ..data import Histogram
+from ..training import (
+    MAY_CHANGE,
+    SHAPES,
+    Config,
+    Interrupted,
+    RunFolder,
+    SettingError,
+    Trainer,
+    examples,
+    latest_run,
+    new_trainer,
+    open_data,
+    resumed_trainer,
+)
+from .console import make_console
+from .errors import LATEST
+from .progress import Bar, TrainingDisplay
+
+
+def start_run(config: Config, folder: RunFolder, device: str) -> None:
+    """A new run, from settings to the closing lines. The folder is made once all else has proved right."""
+    console = make_console()
+    device = backend.resolve_device(device)
+    folder.refuse_if_used()
+    with Bar("checking", console) as bar:
+        data = open_data(config, bar.split)
+    validation = (
+        "no split 'val', so the run is not validated" if data.val is None else f"{len(data.val)} for validation"
+    )
+    console.print(f"{len(data.train)} training images, {validation}, {len(data.train.classes)} classes")
+    if data.histogram is not None:
+        show_histogram(data.histogram, console)
+    with TrainingDisplay(console) as display:
+        trainer, report = new_trainer(config, data, folder, device, display)
+        if report is not None:
+            console.print(f"weights from {config.init}: {report}")
+        folder.create(config)
+        console.print(f"some images with their masks: {folder.draw_data(data.train, examples(data.train, 6))}")
+        count = sum(p.size for p in trainer.network.model.parameters())
+        console.print(f"{config.model_name}: {count:,} parameters, on {device}, run folder {folder.path}")
+        run(trainer, console)
+
+
+def resume_run(
+    path: str, given: dict[str, Any], device: str, config_file: Path | None, output_dir: Path | None
+) -> None:
+    """Continue a run with its own settings; only what cannot change its result may be given anew."""
+    if path == LATEST:
+        path, output_dir = str(output_dir or latest_run()), None
+    fixed = sorted(set(given) - set(MAY_CHANGE))
+    if fixed or config_file or output_dir:
+        names = [f"--{name.replace('_', '-')}" for name in fixed]
+        names += ["--config"] * bool(config_file) + ["--output-dir"] * bool(output_dir)
+        raise SettingError(f"a resumed run keeps its settings: leave out {', '.join(names)}, or start a new run")
+    console = make_console()
+    device = backend.resolve_device(device)
+    with TrainingDisplay(console) as display:
+        with Bar("checking", console) as bar:
+            trainer = resumed_trainer(path, given, device, display, bar.split)
+        if trainer.progress.epoch >= trainer.config.epochs:
+            console.print(f"{trainer.folder.path}: all {trainer.config.epochs} epochs are done; nothing to resume")
+            return
+        run(trainer, console)
+
+
+def run(trainer: Trainer, console: Console) -> None:
+    """Train; after Ctrl-C say how to go on and exit with 130; at the end say what there is and what to do next."""
+    folder = trainer.folder
+    go_on = f"go on with: scratchfcn train --resume {shlex.quote(str(folder.path))}"
+    try:
+        trainer.fit()
+    except Interrupted:
+        console.print(f"stopped after step {trainer.progress.step} of {trainer.total_steps}, and saved; {go_on}")
+        raise typer.Exit(130) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped at once; the run is saved up to step {trainer.saved_at[1]}; {go_on}"
+        ) from None
+    rows = folder.read_log()
+    if trainer.val_set is not None:
+        best = next(row for row in rows if int(row["epoch"]) == trainer.progress.best_epoch)
+        scores = {name: float(best[name]) for name in ("pixel_acc", "mean_acc", "mean_iu", "fw_iu")}
+        console.print(
+            f"best epoch {best['epoch']}: pixel acc {scores['pixel_acc']:.4f}  mean acc {scores['mean_acc']:.4f}  "
+            f"mean IU {scores['mean_iu']:.4f}  f.w. IU {scores['fw_iu']:.4f}"
+        )
+    console.print(f"run folder  {folder.path}\ncurves      {folder.curves}")
+    if trainer.val_set is not None:
+        console.print(f"pictures    {folder.path / 'val_{:03d}.png'.format(int(rows[-1]['epoch']))}")
+    source = folder.path / "data.png" if trainer.config.data == SHAPES else "IMAGE_OR_FOLDER"
+    weights = shlex.quote(str(folder.best))
+    console.print(f"next: scratchfcn predict --weights {weights} --source {shlex.quote(str(source))}")
+
+
+def show_histogram(histogram: Histogram, console: Console) -> None:
+    """A bar per class, and a warning for the classes that never occur."""
+    total = max(1, int(histogram.pixels.sum()) + histogram.ignored)
+    for name, pixels, images in zip(histogram.classes.names, histogram.pixels, histogram.images, strict=True):
+        share = float(pixels) / total
+        blocks = "█" * max(int(share > 0), round(40 * share))
+        console.print(f"  {name:14.14} {100 * share:6.2f}%  in {images:5d} images  {blocks}")
+    console.print(f"  {'(ignored)':14} {100 * histogram.ignored / total:6.2f}%")
+    if histogram.absent:
+        names = ", ".join(histogram.absent[:12]) + (" …" if len(histogram.absent) > 12 else "")
+        count = len(histogram.absent)
+        console.print(f"warning: {count} class(es) never occur in these masks: {names}", style="yellow")

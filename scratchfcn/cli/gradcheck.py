@@ -37,7 +37,7 @@ def gradcheck_command(
     with console.status("checking …"):
         results = [(case, case.check(seed, device)) for case in cases_of(op)]
         from_numpy = [difference_from_numpy(case, seed, r) for case, r in results] if device != "cpu" else []
-    console.print(table(results, from_numpy, device, seed))
+    console.print(table(results, from_numpy, device, seed, with_shapes=op is not None))
     not_right = [report for _, report in results if not report.ok]
     for report in not_right:
         console.print(str(report), markup=False, highlight=False)
@@ -45,13 +45,16 @@ def gradcheck_command(
         raise typer.Exit(1)
 
 
-def table(results: list[tuple[Case, Report]], from_numpy: list[float], device: str, seed: int) -> Table:
+def table(
+    results: list[tuple[Case, Report]], from_numpy: list[float], device: str, seed: int, with_shapes: bool = True
+) -> Table:
     """A row per case: what was called, how much of it was checked, and the verdict.
 
-    from_numpy: per case, how far the GPU's gradients are from NumPy's; empty on the CPU.
+    from_numpy: per case, how far the GPU's gradients are from NumPy's; empty on the CPU. with_shapes: show the inputs'
+    shapes, for which a table of all ops has no room.
     """
     table = Table(title=f"gradients against finite differences ({device}, float64, seed {seed})")
-    for heading in ("op", "geometry", "inputs"):
+    for heading in ("op", "geometry", *["inputs"][:with_shapes]):
         table.add_column(heading, overflow="fold", no_wrap=heading == "op")
     for heading in ("checked", "kinks", "worst error", *["from NumPy"][: len(from_numpy)]):
         table.add_column(heading, justify="right")
@@ -61,7 +64,11 @@ def table(results: list[tuple[Case, Report]], from_numpy: list[float], device: s
         worst = "–" if report.worst is None else f"{report.worst.error:.1e}"
         numbers = [str(report.checked), str(report.skipped), worst, *[f"{d:.1e}" for d in from_numpy[i : i + 1]]]
         table.add_row(
-            case.op, case.geometry, shapes, *numbers, verdict(report, max(from_numpy[i : i + 1], default=0.0))
+            case.op,
+            case.geometry,
+            *[shapes][:with_shapes],
+            *numbers,
+            verdict(report, max(from_numpy[i : i + 1], default=0.0)),
         )
     return table
 

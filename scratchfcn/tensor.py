@@ -95,7 +95,7 @@ class Function:
         if self.recorded or self.freed:
             raise RuntimeError(f"{self.name}: this op is in a graph already; make a new {type(self).__name__} per call")
         tensors = [as_tensor(x) for x in inputs]
-        if len({type(x.data) for x in tensors if x is not None}) > 1:
+        if len({isinstance(x.data, np.ndarray) for x in tensors if x is not None}) > 1:
             places = ", ".join(x.device for x in tensors if x is not None)
             raise ValueError(f"{self.name}: its inputs lie on different devices ({places}); move them with .to(device)")
         wanted = _grad_enabled and any(x is not None and x.requires_grad for x in tensors)

@@ -170,7 +170,7 @@ def test_interrupt_resume_and_resume_again(data: Path, tmp_path: Path) -> None:
     extra = moved / "images" / "train" / "0.png"
     extra.rename(tmp_path / "aside.png")
     (moved / "masks" / "train" / "0.png").rename(tmp_path / "mask.png")
-    assert "images have changed" in said(run("train", "--resume", tmp_path / "r", "--data", moved))
+    assert "the training images have changed" in said(run("train", "--resume", tmp_path / "r", "--data", moved))
     (tmp_path / "aside.png").rename(extra)
     (tmp_path / "mask.png").rename(moved / "masks" / "train" / "0.png")
     result = run("train", "--output-dir", tmp_path / "r", "--resume", "--data", moved)

@@ -5,6 +5,7 @@ Everything that can be wrong with the settings or the data is found here, before
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,9 +40,12 @@ class Data:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must not change between stopping and resuming, as plain values."""
-        names = [self.train.name(i) for i in range(len(self.train))]
-        validation = 0 if self.val is None else len(self.val)
-        return {"images": names, "validation": validation, "classes": list(self.train.classes.names)}
+        names = "\n".join(self.train.name(i) for i in range(len(self.train)))
+        return {
+            "training images": [len(self.train), hashlib.sha256(names.encode()).hexdigest()],
+            "validation images": 0 if self.val is None else len(self.val),
+            "classes": list(self.train.classes.names),
+        }
 
 
 def open_data(config: Config, progress: Progress | None = None, num_classes: int | None = None) -> Data:
@@ -135,7 +139,7 @@ def resumed_trainer(
     for what, now in data.fingerprint().items():
         if stored["data"][what] != now:
             raise SettingError(
-                f"{config.data}: {what} have changed since the run was saved, so it cannot go on as if nothing had "
+                f"{config.data}: the {what} have changed since the run was saved, so it cannot go on as if nothing had "
                 f"happened; start a new run with --init {folder.last}"
             )
     trainer = assemble(config, network, data, folder, device, listener)

@@ -116,10 +116,10 @@ class Trainer:
         """
         progress = self.progress
         fresh = progress.step == 0
-        self.listener.before(self, self.first_loss() if fresh else None)
-        if fresh:
-            self.save_last()  # from now on there is something to resume, whatever happens
         with only_one_process(self.folder.path), interrupts(self.interrupted, self.listener.stopping):
+            self.listener.before(self, self.first_loss() if fresh else None)
+            if fresh:
+                self.save_last()  # from now on there is something to resume, whatever happens
             while progress.epoch < self.config.epochs:
                 self.train_epoch()
                 self.finish_epoch()
@@ -164,9 +164,6 @@ class Trainer:
     def finish_epoch(self) -> None:
         """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""
         progress, folder = self.progress, self.folder
-        broken = self.broken_weights()
-        if broken:  # the last step overflowed: keep the checkpoints that are whole
-            raise self.explained("the weights are not finite", f"weight {broken[0]} holds NaN or infinity")
         self.save_last()  # validation takes a while, and may be interrupted
         evaluation = None
         if self.evaluator is not None:
@@ -223,7 +220,13 @@ class Trainer:
     # --- saving and resuming ---
 
     def save_last(self) -> None:
-        """last.safetensors: the network, and everything that the next step depends on."""
+        """last.safetensors: the network, and everything that the next step depends on.
+
+        Errors: TrainingDiverged where the last step made a weight NaN or infinite; the file stays as it was.
+        """
+        broken = self.broken_weights()
+        if broken:
+            raise self.explained("the weights are not finite", f"weight {broken[0]} holds NaN or infinity")
         arrays = dict(self.network.model.state_dict())
         arrays |= {RUN_STATE + name: array for name, array in self.optimizer.state_dict().items()}
         state = {

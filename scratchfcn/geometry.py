@@ -38,7 +38,8 @@ class Grid:
         """The grid behind these layers, applied in order.
 
         Convolution or pooling (k, s, p, d): its window covers d·(k - 1) + 1 pixels, and pixel 0's window starts p
-        pixels early. Transposed convolution (k, s, p): output o sits at input position (o + p - (k - 1)/2) / s.
+        pixels early. Transposed convolution (k, s, p): output o sits at input position
+        (o + p - d·(k - 1)/2) / s.
         """
         grid = self
         for k, s, p, d, transposed in windows:

@@ -4,7 +4,8 @@ Parameters come as a list, or as groups that differ in how they learn::
 
     SGD([{"params": weights}, {"params": biases, "lr_mult": 2, "decay_mult": 0}], lr=1e-4, momentum=0.9)
 
-which is the paper's setting (section 4.3); `paper_groups(model)` makes it. A schedule is a plain function from the
+which `paper_groups(model)` makes: the paper doubles the biases' rate (section 4.3), and its reference implementation
+does not decay them. A schedule is a plain function from the
 step's number to the learning rate, so that a resumed run needs to remember nothing but the number of the step.
 """
 
@@ -154,7 +155,7 @@ class Adam(Optimizer):
 
 
 def paper_groups(model: Module) -> list[dict[str, Any]]:
-    """The paper's groups (section 4.3): biases learn twice as fast as weights and are not decayed."""
+    """Biases learn twice as fast as weights (paper, section 4.3) and do not decay (its reference implementation)."""
     named = list(model.named_parameters())
     weights = [p for name, p in named if not name.endswith("bias")]
     biases = [p for name, p in named if name.endswith("bias")]

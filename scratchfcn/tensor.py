@@ -8,8 +8,8 @@ of its inputs came from. These references are the graph; nothing else is recorde
 calls each op's `backward(gy)`: given the gradient of the loss by the op's output, return the gradient by each
 input. Gradients that reach the same place along several paths add up: that is the chain rule.
 
-The graph holds ops, not Tensors. An activation that no op saved for its backward pass is freed as soon as
-the forward code lets go of it, and an op's saved arrays are freed as soon as its backward has run.
+The graph holds ops, and Tensors only at its leaves. An activation that no op saved for its backward pass is freed as
+soon as the forward code lets go of it, and an op's saved arrays are freed as soon as its backward has run.
 """
 
 from __future__ import annotations
@@ -39,12 +39,7 @@ def no_grad() -> Iterator[None]:
         _grad_enabled = before
 
 
-def is_grad_enabled() -> bool:
-    """Whether ops record a graph just now."""
-    return _grad_enabled
-
-
-class NonFiniteError(ArithmeticError):
+class NonFiniteError(FloatingPointError):
     """Raised within `find_non_finite()` by the first op whose output holds a NaN or an infinity; see `.function`."""
 
     def __init__(self, function: Function, inputs: Sequence[Any], output: Any) -> None:
@@ -248,6 +243,30 @@ class Tensor:
         graph = f", grad_fn={self.grad_fn}" if self.grad_fn else ", requires_grad=True" if self.requires_grad else ""
         return f"Tensor({np.array2string(to_numpy(self.data), prefix='Tensor(')}{device}{graph})"
 
+    # what Python and NumPy expect of a number or an array
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __format__(self, spec: str) -> str:
+        """f"{loss:.3f}" shows the number; without a format, or for more than one number, repr."""
+        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __eq__(self, other: object) -> bool:
+        """Two Tensors are equal if they are the same one, which is what graphs and sets need; values are compared as
+        arrays, and a comparison that would quietly be False is refused."""
+        if other is None or isinstance(other, Tensor):
+            return self is other
+        raise TypeError(f"Tensor == {type(other).__name__}: compare arrays instead, x.numpy() == …")
+
+    __hash__ = object.__hash__
+
     # out of the graph
 
     def numpy(self) -> np.ndarray:
@@ -256,6 +275,8 @@ class Tensor:
 
     def item(self) -> float:
         """The value of a one-element Tensor as a Python number (waits for the GPU)."""
+        if self.size != 1:
+            raise ValueError(f"a Tensor of shape {self.shape} is not one number; reduce it with .sum() or .mean()")
         return self.data.item()
 
     def detach(self) -> Tensor:

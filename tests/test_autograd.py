@@ -1,4 +1,4 @@
-"""The engine: operators against torch, the walk through the graph, what is freed when, devices, and the house's rules.
+"""The engine: operators against torch, the walk through the graph, what is freed when, and devices.
 
 The operators are compared with torch in float64. The rest is promises: what a second backward says, that a chain of
 100,000 additions is no problem, that a graph goes away without the garbage collector, that a debugger reaches a
@@ -839,3 +839,31 @@ def test_only_the_backend_imports_cupy() -> None:
             if any(n.split(".")[0] == "cupy" for n in names):
                 importers.add(name)
     assert importers == {"scratchfcn.backend"}
+
+
+# ---- a Tensor where Python or NumPy expect a number or an array --------------------------------------------
+
+
+def test_a_tensor_of_one_number_is_a_number() -> None:
+    loss = leaf(np.array([1.0, 2.0])).sum()
+    assert f"{loss:.3f}" == "3.000"
+    assert float(loss) == 3.0
+    assert bool(loss)
+    assert not bool(loss - 3.0)
+    assert "grad_fn" in f"{loss}"
+    for wrong in (float, bool):
+        with pytest.raises(ValueError, match=r"\(2,\) is not one number"):
+            wrong(leaf(np.ones(2)))
+
+
+def test_numpy_reads_a_tensor_and_comparisons_are_not_quietly_false() -> None:
+    x = sf.Tensor(np.array([1.0, 5.0, 2.0]))
+    assert np.argmax(x) == 1
+    np.testing.assert_array_equal(np.asarray(x), x.numpy())
+    assert x == x
+    assert x != sf.Tensor(np.array([1.0, 5.0, 2.0]))
+    assert x is not None
+    assert len({x, x}) == 1
+    for other in (np.array([1.0, 5.0, 2.0]), 3):
+        with pytest.raises(TypeError, match="compare arrays"):
+            _ = x == other

@@ -413,6 +413,16 @@ def test_a_short_demo(tmp_path: Path) -> None:
     assert result.exit_code == 0, said(result)
 
 
+def test_val_measures_a_demo(tmp_path: Path) -> None:
+    assert run("train", "--data", "shapes", "--generated", 16, "--output-dir", tmp_path / "r", *FAST).exit_code == 0
+    metrics = load(tmp_path / "r" / "best.safetensors").metadata["metrics"]
+    result = run("val", "--weights", tmp_path / "r" / "best.safetensors", "--data", "shapes")
+    assert f"mean IU {metrics['mean_iu']:.4f}" in said(result)
+    result = run("train", "--data", "shapes", "--num-classes", 7, "--output-dir", tmp_path / "s")
+    assert result.exit_code == 2
+    assert "5 classes" in said(result)
+
+
 def test_an_interrupted_demo_can_be_resumed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scratchfcn", "demo", "--steps", "24", "--output-dir", str(tmp_path / "d")]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

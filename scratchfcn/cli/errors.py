@@ -20,10 +20,9 @@ import typer
 from typer.core import TyperGroup
 
 from ..backend import DeviceError
-from ..tensor import NonFiniteError
 
 # ValueError covers DataError, CheckpointError and what the library says about settings that cannot be
-USER_ERRORS = (ValueError, DeviceError, NonFiniteError, MemoryError, OSError)
+USER_ERRORS = (ValueError, DeviceError, FloatingPointError, MemoryError, OSError)
 EXIT_USER, EXIT_STOPPED = 2, 130
 LATEST = "latest"  # what --resume means without a path
 REPORT = "This is a mistake in scratchfcn, not in what you did. Please report it, with the lines above and the command."

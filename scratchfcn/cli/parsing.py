@@ -24,7 +24,7 @@ def range_option(text: str | None, option: str = "--scale") -> tuple[float, floa
     """ "0.5-2" → (0.5, 2.0); None stays None."""
     if text is None:
         return None
-    match = re.fullmatch(r"([\d.]+)\s*[-:]\s*([\d.]+)", text.strip())
+    match = re.fullmatch(r"(\d*\.?\d+)\s*[-:]\s*(\d*\.?\d+)", text.strip())
     if not match or not 0 < float(match[1]) <= float(match[2]):
         raise SettingError(f"{option} {text!r} is not a range; write LOW-HIGH, for example 0.75-1.5")
     return float(match[1]), float(match[2])

@@ -25,6 +25,7 @@ from ..training import (
     open_data,
     resumed_trainer,
 )
+from ..training.config import flag
 from .console import make_console
 from .errors import LATEST
 from .progress import Bar, TrainingDisplay
@@ -62,7 +63,7 @@ def resume_run(
         path, output_dir = str(output_dir or latest_run()), None
     fixed = sorted(set(given) - set(MAY_CHANGE))
     if fixed or config_file or output_dir:
-        names = [f"--{name.replace('_', '-')}" for name in fixed]
+        names = [flag(name) for name in fixed]
         names += ["--config"] * bool(config_file) + ["--output-dir"] * bool(output_dir)
         raise SettingError(f"a resumed run keeps its settings: leave out {', '.join(names)}, or start a new run")
     console = make_console()

@@ -9,7 +9,8 @@ import typer
 
 
 def train_command(
-    data: Annotated[str | None, typer.Option(help="Folder of the data set: images/ and masks/, or CamVid's.")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of the data set, or shapes: generated pictures.")] = None,
+    generated: Annotated[int | None, typer.Option(help="Pictures per epoch of --data shapes. [default: 2000]")] = None,
     model: Annotated[str | None, typer.Option(help="fcn32s, fcn16s or fcn8s. [default: fcn8s]")] = None,
     backbone: Annotated[str | None, typer.Option(help="small or vgg16. [default: small]")] = None,
     batch_norm: Annotated[bool | None, typer.Option(help="Batch norm in the small backbone. [default: on]")] = None,

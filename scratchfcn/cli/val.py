@@ -10,7 +10,7 @@ import typer
 
 def val_command(
     weights: Annotated[Path, typer.Option(help="A best.safetensors or last.safetensors of a run.")],
-    data: Annotated[str, typer.Option(help="Folder of the data set.")],
+    data: Annotated[str, typer.Option(help="Folder of the data set, or shapes: the demo's pictures.")],
     split: Annotated[str, typer.Option(help="Which part of it: val, test, train …")] = "val",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
@@ -19,7 +19,7 @@ def val_command(
 
     from .. import backend
     from ..data import check_pairs, open_dataset
-    from ..training import Evaluator, load_network
+    from ..training import SHAPES, Config, Evaluator, load_network, open_data
     from .console import make_console
     from .progress import Bar
 
@@ -27,7 +27,10 @@ def val_command(
     device = backend.resolve_device(device)
     network = load_network(weights)
     network.model.to(device)
-    dataset = open_dataset(data, split, len(network.classes))
+    if data == SHAPES:
+        dataset = open_data(Config(data=SHAPES, size=network.size)).val
+    else:
+        dataset = open_dataset(data, split, len(network.classes))
     if dataset.classes.names != network.classes.names:
         console.print("warning: the data set names its classes differently than the network does", style="yellow")
     with Bar("checking", console) as bar:

@@ -7,7 +7,8 @@ fully connected layers, made convolutional) and a 1x1 convolution score every cl
     FCN-16s   score ──×2──▶ + score of pool4 ──×16──▶ crop
     FCN-8s    score ──×2──▶ + score of pool4 ──×2──▶ + score of pool3 ──×8──▶ crop
 
-Upsampling by s is a transposed convolution with a 2s x 2s kernel that starts as bilinear interpolation. It makes
+Upsampling by s is a transposed convolution with a 2s x 2s kernel that starts as bilinear interpolation. (The paper
+learns these kernels except the last; here all are learned, or none with `learn_upsampling=False`.) It makes
 maps a little larger than needed and shifts them; how far follows from the layers' geometry, and the crops that line
 things up again are computed, never typed in (see geometry.py).
 

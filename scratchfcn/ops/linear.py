@@ -26,7 +26,7 @@ class Linear(Function):
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
         OUT, IN = self.w.shape
         gy_rows, x_rows = gy.reshape(-1, OUT), self.x.reshape(-1, IN)
-        gw = gy_rows.T @ x_rows  # (OUT, IN)
+        gw = gy_rows.T @ x_rows if self.needs_grad(1) else None  # (OUT, IN)
         gb = gy_rows.sum(axis=0) if self.biased and self.needs_grad(2) else None  # (OUT,)
         gx = gy @ self.w if self.needs_grad(0) else None
         return gx, gw, gb

@@ -1,4 +1,4 @@
-"""The loss: softmax cross entropy at every pixel, summed or averaged over the image (paper, section 3.4).
+"""The loss: softmax cross entropy at every pixel, summed or averaged over the image (paper, sections 3 and 4).
 
 Each pixel is a classification of its own. With scores x_k, its loss is -log of the probability given to the true
 class t:

@@ -70,7 +70,7 @@ class Config:
     power: float = 0.9  # of poly
     step_epochs: int = 20  # of step: epochs between drops to a tenth
     warmup_steps: int = 0  # steps over which the rate grows to lr
-    paper_biases: bool = False  # biases learn twice as fast and do not decay (paper, section 4.3)
+    paper_biases: bool = False  # biases learn twice as fast (paper, section 4.3) and do not decay
     class_weights: str = "none"  # none, or median: rare classes count more (median frequency balancing)
 
     seed: int = 0
@@ -85,7 +85,7 @@ class Config:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not (low <= value <= high and math.isfinite(value)):
-                raise SettingError(f"{flag(name)} must lie between {low:g} and {high:g}, got {value}")
+                raise SettingError(f"{flag(name)} must lie between {low:,} and {high:,}, got {value}")
         for name in ("size", "crop"):
             pair = getattr(self, name)
             if pair is not None and not all(isinstance(n, int) and n > 0 for n in pair):

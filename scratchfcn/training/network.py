@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, ops
+from ..backend import to_numpy
 from ..data import IMAGENET_MEAN, IMAGENET_STD, Classes, normalise, resize_image
 from ..nn import Module
 from ..tensor import Tensor, no_grad
@@ -82,7 +83,7 @@ def full_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
 def most_likely(logits: Tensor) -> np.ndarray:
     """Class scores (N, K, H, W) → class numbers, uint8 (N, H, W)."""
     classes = logits.data.transpose(0, 2, 3, 1).argmax(axis=3)  # (N, H, W)
-    return Tensor(classes.astype("uint8")).numpy()
+    return to_numpy(classes.astype("uint8"))
 
 
 def load_network(path: str | Path) -> Network:

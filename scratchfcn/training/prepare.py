@@ -55,6 +55,10 @@ def open_data(config: Config, progress: Progress | None = None, num_classes: int
     Errors: DataError with every problem found; SettingError where the images cannot form batches.
     """
     if config.data == SHAPES:
+        if config.num_classes not in (None, len(SHAPE_KINDS) + 1):
+            raise SettingError(
+                f"--num-classes {config.num_classes}: generated shapes have {len(SHAPE_KINDS) + 1} classes"
+            )
         size = config.size or SHAPE_SIZE
         train = Shapes(config.generated, size, config.seed, SHAPES_PER_IMAGE, SHAPE_KINDS)
         unseen = config.seed + 1_000_000  # another seed: none of these is trained on

@@ -32,11 +32,8 @@ from .network import RUN_STATE, Network
 from .run_folder import RunFolder, examples
 
 
-class TrainingDiverged(NonFiniteError):
+class TrainingDiverged(FloatingPointError):
     """The loss became NaN or infinite; the message says when, where it first appeared, and what to try."""
-
-    def __init__(self, message: str) -> None:
-        ArithmeticError.__init__(self, message)
 
 
 class Interrupted(Exception):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-STEPS, EPOCHS, BATCH = 1100, 4, 8  # steps altogether, how often to validate on the way, images per step
+STEPS, EPOCHS, BATCH = 1000, 4, 8  # steps altogether, how often to validate on the way, images per step
 
 
 def demo_command(

@@ -50,10 +50,7 @@ def only_one_process(folder: str | Path) -> Iterator[None]:
     Errors: BlockingIOError where another process is at work.
     """
     claim = Path(folder) / ".in-use"
-    with suppress(FileExistsError):
-        claim.touch(exist_ok=False)
-        claim.write_text(str(os.getpid()))
-    owner = claim.read_text()
+    owner = claim.read_text() if claim.exists() else ""
     if owner.isdecimal() and int(owner) != os.getpid() and is_alive(int(owner)):
         raise BlockingIOError(f"{folder}: process {owner} is at work in this folder; wait for it, or stop it")
     claim.write_text(str(os.getpid()))

@@ -766,7 +766,7 @@ def test_a_bad_environment_does_not_break_the_import() -> None:
     assert python("-c", "import scratchfcn; print('fine')", SCRATCHFCN_DEVICE="tpu").stdout == "fine\n"
 
 
-# ---- the house ---------------------------------------------------------------------------------------------
+# ---- the package -------------------------------------------------------------------------------------------
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0,<3",
+        "threadpoolctl>=3.1,<4",
         "pillow>=10.3,<14",
         "safetensors>=0.4.3,<1",
         "rich>=13.7,<16",

@@ -18,6 +18,7 @@ import numpy as np
 
 from .backend import array_module, device_of, is_array, to_device
 from .nn import Module
+from .parallel import share
 from .tensor import Parameter
 
 
@@ -62,20 +63,21 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
-        states = iter(self.state)
-        for group in self.groups:
-            for parameter in group["params"]:
-                state = next(states)
-                if parameter.grad is None:
-                    continue
-                state["steps"] += 1
-                gradient = parameter.grad
-                if group["weight_decay"]:
-                    gradient = gradient + group["weight_decay"] * parameter.data  # gradient of ½·decay·|w|²
-                for slot in self.slots:
-                    if slot not in state:
-                        state[slot] = array_module(gradient).zeros_like(parameter.data)
-                self.update(parameter.data, gradient, state, self.lr * group["lr_mult"])
+        jobs = [(parameter, group) for group in self.groups for parameter in group["params"]]
+        jobs = [(*job, state) for job, state in zip(jobs, self.state, strict=True) if job[0].grad is not None]
+
+        def step_of(job: tuple[Parameter, dict, dict]) -> None:
+            parameter, group, state = job
+            state["steps"] += 1
+            gradient = parameter.grad
+            if group["weight_decay"]:
+                gradient = gradient + group["weight_decay"] * parameter.data  # gradient of ½·decay·|w|²
+            for slot in self.slots:
+                if slot not in state:
+                    state[slot] = array_module(gradient).zeros_like(parameter.data)
+            self.update(parameter.data, gradient, state, self.lr * group["lr_mult"])
+
+        share(step_of, jobs, jobs[0][0].data if jobs else None)
 
     def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
         """Change the weights `w` in place, given their gradient and this parameter's state arrays."""

@@ -17,7 +17,6 @@ from scratchfcn.backend import array_module, to_numpy
 from scratchfcn.cli.gradcheck import gradcheck_command
 from scratchfcn.gradcheck import InputResult, Report, gradcheck, sample_indices
 from scratchfcn.gradcheck_cases import CASES, Case, difference_from_numpy, op_names
-from scratchfcn.ops.im2col import taps
 
 rng = np.random.default_rng(0)
 X, W, B = rng.standard_normal((2, 3, 5, 6)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(4)
@@ -113,10 +112,10 @@ class BiasOfOneImage(ops.Conv2d):
 
 class AssignsWhereItShouldAdd(ops.MaxPool2d):
     def backward(self, gy: Any) -> Any:
-        gy = gy.transpose(1, 0, 2, 3)
+        x, y, gy = (image.transpose(1, 0, 2, 3) for image in (self.x, self.y, gy))
         planes = array_module(gy).zeros(self.frame.shape, gy.dtype)
-        for k, (_, _, rows, columns) in enumerate(taps(self.kernel, self.stride, self.dilation, self.frame.output)):
-            planes[:, :, rows, columns] = gy * (self.winner == k)
+        for _, _, rows, columns in self.positions():
+            planes[:, :, rows, columns] = gy * (x[:, :, rows, columns] == y)
         return self.frame.inside(planes)
 
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from torch_reference import TorchFCN8s, TorchFCN16s, TorchFCN32s
 
 import scratchfcn as sf
+from scratchfcn.bench.torch_twins import build_twin, copy_weights
 from scratchfcn.models import FCN8s, FCN16s, FCN32s
 from scratchfcn.weights import transplant
 
@@ -22,18 +22,15 @@ def randomise(model: sf.nn.Module, seed: int = 0) -> None:
         p.data[...] = rng.normal(size=p.shape) * 0.1
 
 
-TWINS = {"fcn32s": TorchFCN32s, "fcn16s": TorchFCN16s, "fcn8s": TorchFCN8s}
-
-
-@pytest.mark.parametrize("kind", TWINS)
+@pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("size", [(96, 96), (45, 70)])
 def test_an_fcn_equals_the_same_network_in_torch(kind: str, batch_norm: bool, size: tuple[int, int]) -> None:
     ours = sf.models.build(f"{kind}_small", num_classes=4, batch_norm=batch_norm, dropout=0.0)
-    theirs = TWINS[kind](4, batch_norm).double()
+    theirs = build_twin(f"{kind}_small", 4, batch_norm=batch_norm).double()
     randomise(ours)
     ours.double()
-    theirs.load_state_dict({name: torch.tensor(np.array(a)) for name, a in ours.state_dict().items()})
+    copy_weights(ours, theirs)
     rng = np.random.default_rng(1)
     x, labels = rng.normal(size=(2, 3, *size)), rng.integers(0, 4, (2, *size))
     labels[0, :3] = 255

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bench import bench_command
 from .check_data import check_data_command
 from .demo import demo_command
 from .doctor import doctor_command
@@ -58,6 +59,7 @@ app.command("val")(val_command)
 app.command("predict")(predict_command)
 app.command("check-data")(check_data_command)
 app.command("gradcheck")(gradcheck_command)
+app.command("bench")(bench_command)
 app.command("doctor")(doctor_command)
 
 

@@ -3,18 +3,34 @@
 from typing import Any
 
 from ..backend import array_module, generator
+from ..parallel import share
 from ..tensor import Function, Tensor, as_tensor
+from .layout import blocks
 
 
 class Relu(Function):
     """y = max(x, 0);   gx = gy where x > 0, else 0 (at exactly 0 there is no slope; torch and we say 0)."""
 
     def forward(self, x: Any) -> Any:
-        self.y = array_module(x).maximum(x, 0)
-        return self.y
+        xp = array_module(x)
+        y = xp.empty_like(x)
+
+        def block(b: Any) -> None:
+            xp.maximum(x[b], 0, out=y[b])
+
+        share(block, blocks(x), x)
+        self.y = y
+        return y
 
     def backward(self, gy: Any) -> Any:
-        return gy * (self.y > 0)
+        xp, y = array_module(gy), self.y
+        gx = xp.empty_like(y)
+
+        def block(b: Any) -> None:
+            xp.multiply(gy[b], y[b] > 0, out=gx[b])
+
+        share(block, blocks(y), y)
+        return gx
 
 
 def relu(x: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ same weights everywhere. That is the paper's layer form (section 3) with f = mat
     y[n, o, oh, ow] = b[o] + Σ_c Σ_i Σ_j  w[o, c, i, j] · x[n, c, oh·s + i·d - p, ow·s + j·d - p]
 
 With the windows laid out as columns (see im2col.py) this is `y = w @ cols`, and calculus on matrices gives the
-backward pass at once: for y = w @ cols, the gradients are gw = gy @ colsᵀ and gcols = wᵀ @ gy. Most convolutions
-have stride 1, and for these `backward` arranges the same sums as columns of gy, which is faster; both ways stand below
-each other.
+backward pass at once: for y = w @ cols, the gradients are gw = gy @ colsᵀ and gcols = wᵀ @ gy. That is all there is
+to it, and what small images get. For large ones the same sums are done in pieces that fit into a processor's cache, on
+all cores: see stripes.py once you know how this works. (`matmul(a, b)` is a @ b, on all cores too.)
 
 The transposed convolution, the paper's "deconvolution" for upsampling (section 3.3), runs the same wiring in the
 opposite direction: its forward is the convolution's input gradient and its input gradient is the
@@ -17,6 +17,7 @@ convolution's forward. Hold `Conv2d` and `ConvTranspose2d` side by side: the lin
 
 from typing import Any
 
+from ..parallel import matmul
 from ..tensor import Function, Tensor
 from .im2col import (
     Pair,
@@ -26,7 +27,8 @@ from .im2col import (
     im2col,
     window_settings,
 )
-from .layout import channel_rows, from_channel_rows
+from .layout import channel_rows, channel_sums, from_channel_rows
+from .stripes import Stripes
 from .subpixel import Subpixel
 
 
@@ -47,64 +49,44 @@ class Conv2d(Function):
         G = self.groups
         OH, OW = self.output = output_size(self.name, (H, W), (KH, KW), self.stride, self.padding, self.dilation)
 
+        self.w, self.x_shape, self.biased = w, x.shape, b is not None
+        stripes = Stripes((KH, KW), self.stride, self.padding, self.dilation, G)
+        if stripes.pay(x, N * OH * OW):  # the same sums, in pieces that fit into the cache
+            self.stripes, self.x = stripes, x
+            return stripes.forward(x, w, b, self.output)
+
         cols = im2col(x, (KH, KW), self.stride, self.padding, self.dilation, self.output)  # (C*KH*KW, N*OH*OW)
         cols = cols.reshape(G, CG * KH * KW, N * OH * OW)  # each group sees its own channels
         w_rows = w.reshape(G, OC // G, CG * KH * KW)
-        y = (w_rows @ cols).reshape(OC, N * OH * OW)  # (G, OC/G, N*OH*OW), the groups joined
+        y = matmul(w_rows, cols).reshape(OC, N * OH * OW)  # (G, OC/G, N*OH*OW), the groups joined
         if b is not None:
             y += b[:, None]
-
-        self.w, self.x_shape, self.biased = w, x.shape, b is not None
-        by_gathering = self.gathers((KH, KW))
-        self.x, self.cols = (x, None) if by_gathering else (None, cols)  # whichever of the two backward needs
+        self.stripes, self.cols = None, cols
         return from_channel_rows(y, N, OH, OW)  # (N, OC, OH, OW)
 
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
-        """gb = Σ gy;  gw = gy @ colsᵀ;  gx = col2im(wᵀ @ gy); at stride 1 the same sums the other way round."""
+        """gb = Σ gy;  gw = gy @ colsᵀ;  gx = col2im(wᵀ @ gy)."""
         N, C, H, W = self.x_shape
         OC, CG, KH, KW = self.w.shape
         G = self.groups
         # (OC,): the bias was added to every pixel
-        gb = channel_rows(gy).sum(axis=1) if self.biased and self.needs_grad(2) else None
+        gb = channel_sums(gy) if self.biased and self.needs_grad(2) else None
+        if self.stripes is not None:
+            return *self.stripes.backward(gy, self.x, self.w, (self.needs_grad(0), self.needs_grad(1))), gb
+
+        gy = channel_rows(gy).reshape(G, OC // G, -1)  # (G, OC/G, N*OH*OW)
         gw = gx = None
-
-        if self.cols is not None:
-            gy = channel_rows(gy).reshape(G, OC // G, -1)  # (G, OC/G, N*OH*OW)
-            if self.needs_grad(1):
-                # gw = gy @ colsᵀ, computed as its own transpose: BLAS does the same product 1.4x faster with the
-                # taller matrix first
-                gw = self.cols @ gy.swapaxes(1, 2)  # (G, CG*KH*KW, OC/G)
-                gw = gw.swapaxes(1, 2).reshape(OC, CG, KH, KW)
-            if self.needs_grad(0):  # not in the first layer: nobody asks for the photograph's gradient
-                w_rows = self.w.reshape(G, OC // G, CG * KH * KW)
-                gcols = w_rows.swapaxes(1, 2) @ gy  # (G, CG*KH*KW, N*OH*OW)
-                gcols = gcols.reshape(C * KH * KW, -1)  # (C*KH*KW, N*OH*OW)
-                gx = col2im(gcols, self.x_shape, (KH, KW), self.stride, self.padding, self.dilation, self.output)
-            return gx, gw, gb
-
-        # Stride 1: gather instead of scattering. Pixel x[h, w] went into the outputs around it, through the kernel seen
-        # from the other end: gx[c, h, w] = Σ_o Σ_ij w[o, c, i, j] · gy[o, h + p - i·d, w + p - j·d], a convolution of
-        # gy with the kernel turned by 180°. The columns of gy that it needs give gw too, as their product with x, and
-        # none of x's had to be kept. Measured on FCN-8s: a quarter faster than the above.
-        gcols = im2col(gy, (KH, KW), (1, 1), self.full_padding((KH, KW)), self.dilation, (H, W))
-        gcols = gcols.reshape(G, OC // G * KH * KW, N * H * W)
-        turned = self.w[:, :, ::-1, ::-1].reshape(G, OC // G, CG, KH * KW)
-        turned = turned.transpose(0, 2, 1, 3).reshape(G, CG, OC // G * KH * KW)  # a row per input channel
-        gx = from_channel_rows((turned @ gcols).reshape(C, N * H * W), N, H, W)  # (N, C, H, W)
         if self.needs_grad(1):
-            x_rows = channel_rows(self.x).reshape(G, CG, N * H * W)
-            gw = gcols @ x_rows.swapaxes(1, 2)  # (G, OC/G*KH*KW, CG), taps still turned
-            gw = gw.reshape(OC, KH, KW, CG)[:, ::-1, ::-1].transpose(0, 3, 1, 2)  # (OC, CG, KH, KW)
+            # gw = gy @ colsᵀ, computed as its own transpose: BLAS does the same product 1.4x faster with the
+            # taller matrix first
+            gw = matmul(self.cols, gy.swapaxes(1, 2))  # (G, CG*KH*KW, OC/G)
+            gw = gw.swapaxes(1, 2).reshape(OC, CG, KH, KW)
+        if self.needs_grad(0):  # not in the first layer: nobody asks for the photograph's gradient
+            w_rows = self.w.reshape(G, OC // G, CG * KH * KW)
+            gcols = matmul(w_rows.swapaxes(1, 2), gy)  # (G, CG*KH*KW, N*OH*OW)
+            gcols = gcols.reshape(C * KH * KW, -1)  # (C*KH*KW, N*OH*OW)
+            gx = col2im(gcols, self.x_shape, (KH, KW), self.stride, self.padding, self.dilation, self.output)
         return gx, gw, gb
-
-    def full_padding(self, kernel: Pair) -> Pair:
-        """The padding that turns this convolution round: what is missing to windows that only touch the image."""
-        ph, pw = (d * (k - 1) - p for k, p, d in zip(kernel, self.padding, self.dilation, strict=True))
-        return ph, pw
-
-    def gathers(self, kernel: Pair) -> bool:
-        """Whether backward gathers: at stride 1, with ordinary padding, where x wants a gradient."""
-        return self.stride == (1, 1) and min(self.full_padding(kernel)) >= 0 and self.needs_grad(0)
 
 
 def conv2d(
@@ -139,19 +121,19 @@ class Conv1x1(Function):
         N, C, H, W = x.shape
         self.w, self.biased = w, b is not None
         self.x_rows = channel_rows(x)  # (C, N*H*W)
-        y = w.reshape(-1, C) @ self.x_rows  # (OC, N*H*W)
+        y = matmul(w.reshape(-1, C), self.x_rows)  # (OC, N*H*W)
         if b is not None:
             y += b[:, None]
         return from_channel_rows(y, N, H, W)  # (N, OC, H, W)
 
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
         N, OC, H, W = gy.shape
+        gb = channel_sums(gy) if self.biased and self.needs_grad(2) else None  # (OC,)
         gy = channel_rows(gy)  # (OC, N*H*W)
-        gb = gy.sum(axis=1) if self.biased and self.needs_grad(2) else None  # (OC,)
-        gw = (gy @ self.x_rows.T).reshape(self.w.shape) if self.needs_grad(1) else None  # (OC, C, 1, 1)
+        gw = matmul(gy, self.x_rows.T).reshape(self.w.shape) if self.needs_grad(1) else None  # (OC, C, 1, 1)
         if not self.needs_grad(0):
             return None, gw, gb
-        gx = self.w.reshape(OC, -1).T @ gy  # (C, N*H*W)
+        gx = matmul(self.w.reshape(OC, -1).T, gy)  # (C, N*H*W)
         return from_channel_rows(gx, N, H, W), gw, gb
 
 
@@ -216,7 +198,7 @@ class ConvTranspose2d(Function):
         N, C, H, W = self.x_shape
         _, OCG, KH, KW = self.w.shape
         G = self.groups
-        gb = gy.sum(axis=(0, 2, 3)) if self.biased and self.needs_grad(2) else None  # (OC,)
+        gb = channel_sums(gy) if self.biased and self.needs_grad(2) else None  # (OC,)
         if self.subpixel is not None:
             wanted = (self.needs_grad(0), self.needs_grad(1))
             return *self.subpixel.backward(gy, self.x_shape, self.w, self.padding, wanted), gb

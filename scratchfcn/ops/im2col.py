@@ -96,6 +96,20 @@ def im2col(x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ou
     return cols.reshape(C * KH * KW, N * OH * OW)
 
 
+def all_windows(planes: Any, kernel: Pair, stride: Pair, dilation: Pair, output: Pair) -> Any:
+    """Padded planes (C, N, H', W') → all windows (C, KH, KW, N, OH, OW), without copying anything.
+
+    A step along OH leads `stride` rows down in the image, one along KH `dilation` rows, and likewise for the columns: a
+    view whose strides say so holds every window, overlapping in memory. Copied into an array of its own it is im2col.
+    """
+    plane, image, row, pixel = planes.strides
+    return array_module(planes).lib.stride_tricks.as_strided(
+        planes,
+        (planes.shape[0], *kernel, planes.shape[1], *output),
+        (plane, row * dilation[0], pixel * dilation[1], image, row * stride[0], pixel * stride[1]),
+    )
+
+
 def col2im(
     cols: Any,
     shape: tuple[int, int, int, int],

@@ -11,7 +11,12 @@ the same numbers and costs one copy.
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..backend import array_module
+from ..parallel import share
+
+BLOCK = 1 << 18  # bytes that an op takes at once: few enough to stay in a cache from one pass over them to the next
 
 
 def channel_rows(x: Any) -> Any:
@@ -41,7 +46,37 @@ def padded_planes(x: Any, padding: tuple[int, int, int, int], value: float = 0.0
     planes = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
     if not any(padding):
         return planes
-    shape = (C, N, top + H + bottom, left + W + right)
-    framed = array_module(x).full(shape, value, x.dtype)
-    framed[:, :, top : top + H, left : left + W] = planes
+    framed = array_module(x).empty((C, N, top + H + bottom, left + W + right), x.dtype)
+
+    def fill(block: Any) -> None:
+        inner, outer = x[block], framed.transpose(1, 0, 2, 3)[block]  # (N, some C, H, W) and the same with its frame
+        outer[:, :, :top], outer[:, :, top + H :] = value, value
+        outer[:, :, :, :left], outer[:, :, :, left + W :] = value, value
+        outer[:, :, top : top + H, left : left + W] = inner
+
+    share(fill, blocks(x), x)
     return framed
+
+
+def blocks(x: Any) -> list[Any]:
+    """Indices of x (N, C, …) that cut its channels into blocks of about BLOCK bytes, for `share`.
+
+    An op that treats every number, or every channel, by itself does one block after the other, on all cores, and on its
+    second pass finds the numbers still in the cache. A small x, or one on a GPU, is a single block.
+    """
+    if x.ndim < 2 or x.nbytes < 2 * BLOCK or not isinstance(x, np.ndarray):
+        return [...]
+    C = x.shape[1]
+    step = max(1, BLOCK * C // x.nbytes)
+    return [(slice(None), slice(c, c + step)) for c in range(0, C, step)]
+
+
+def channel_sums(x: Any) -> Any:
+    """(N, C, H, W) → (C,): the sum over all pixels of all images of each channel, as a bias's gradient is."""
+    sums = array_module(x).empty(x.shape[1], x.dtype)
+
+    def add_up(block: Any) -> None:
+        sums[... if block is ... else block[1]] = x[block].sum(axis=(0, 2, 3))
+
+    share(add_up, blocks(x), x)
+    return sums

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..parallel import matmul
 from ..tensor import Function, Tensor
 
 
@@ -20,15 +21,15 @@ class Linear(Function):
         if b is not None and b.shape != w.shape[:1]:
             raise ValueError(f"linear: bias has shape {b.shape} but weight {w.shape} needs ({w.shape[0]},)")
         self.x, self.w, self.biased = x, w, b is not None
-        y = x @ w.T  # (…, OUT)
+        y = matmul(x, w.T)  # (…, OUT)
         return y if b is None else y + b
 
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
         OUT, IN = self.w.shape
         gy_rows, x_rows = gy.reshape(-1, OUT), self.x.reshape(-1, IN)
-        gw = gy_rows.T @ x_rows if self.needs_grad(1) else None  # (OUT, IN)
+        gw = matmul(gy_rows.T, x_rows) if self.needs_grad(1) else None  # (OUT, IN)
         gb = gy_rows.sum(axis=0) if self.biased and self.needs_grad(2) else None  # (OUT,)
-        gx = gy @ self.w if self.needs_grad(0) else None
+        gx = matmul(gy, self.w) if self.needs_grad(0) else None
         return gx, gw, gb
 
 

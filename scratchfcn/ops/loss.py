@@ -11,6 +11,7 @@ Pixels labelled `ignore_index` (void, the border around objects) take no part: n
 from typing import Any
 
 from ..backend import array_module, is_array, to_device
+from ..parallel import share
 from ..tensor import Function, Tensor
 
 
@@ -26,30 +27,41 @@ class SoftmaxCrossEntropy(Function):
     def forward(self, x: Any) -> Any:
         labels = check_labels(x, self.labels, self.ignore_index)
         weight = check_class_weight(x, self.weight)
-        xp = array_module(x)
+        xp, (N, K), self.x_shape = array_module(x), x.shape[:2], x.shape
         kept = labels != self.ignore_index  # (N, …)
         classes = xp.where(kept, labels, 0)  # an ignored pixel borrows class 0 for the indexing below
-        self.index = xp.expand_dims(classes, 1).astype("int64")  # (N, 1, …)
         pixel_weight = kept.astype(x.dtype) if weight is None else weight[classes] * kept  # (N, …)
         total = pixel_weight.sum() if self.reduction == "mean" else x.dtype.type(1)
         total = xp.where(total > 0, total, 1).astype(x.dtype)  # every pixel ignored: the loss is 0, not 0/0
 
-        x = x - x.max(axis=1, keepdims=True)  # the largest score becomes 0: e^x cannot overflow
-        chosen = xp.take_along_axis(x, self.index, axis=1)[:, 0]  # (N, …): score of the true class
-        xp.exp(x, out=x)
-        sums = x.sum(axis=1)  # (N, …)
-        x /= sums[:, None]
-        self.p = x  # (N, K, …) softmax
-        self.pixel_scale = pixel_weight / total  # (N, …)
-        losses = xp.log(sums) - chosen
-        return xp.where(kept, losses * self.pixel_scale, 0).sum(dtype=x.dtype)
+        M = kept[:1].size  # pixels of an image
+        self.pixel_scale = (pixel_weight / total).reshape(N, M)
+        self.chosen = classes.reshape(N, M).astype("int64") * M + xp.arange(M)  # where the true classes stand in p[n]
+        self.p = xp.empty((N, K, M), x.dtype)  # softmax
+        losses = xp.empty((N, M), x.dtype)
+
+        def image(n: int) -> None:
+            p = self.p[n]  # (K, M)
+            xp.subtract(x[n], x[n].max(axis=0), out=p.reshape(x.shape[1:]))  # the largest becomes 0: no e^x overflows
+            true = p.reshape(-1).take(self.chosen[n])  # (M,): scores of the true classes
+            xp.exp(p, out=p)
+            sums = p.sum(axis=0)  # (M,)
+            p /= sums
+            losses[n] = xp.log(sums) - true
+
+        share(image, range(N), x)
+        return xp.where(kept.reshape(N, M), losses * self.pixel_scale, 0).sum(dtype=x.dtype)
 
     def backward(self, gy: Any) -> Any:
-        scale = (self.pixel_scale * gy)[:, None]  # (N, 1, …)
-        gx = self.p * scale  # (N, K, …)
-        for k in range(self.p.shape[1]):
-            gx[:, k : k + 1] -= scale * (self.index == k)  # 1 is taken from the true class's probability
-        return gx
+        xp, scale = array_module(gy), self.pixel_scale * gy  # (N, M)
+        gx = xp.empty_like(self.p)  # (N, K, M)
+
+        def image(n: int) -> None:
+            xp.multiply(self.p[n], scale[n], out=gx[n])
+            gx[n].reshape(-1)[self.chosen[n]] -= scale[n]  # 1 is taken from the true class's probability
+
+        share(image, range(len(gx)), gx)
+        return gx.reshape(self.x_shape)
 
 
 def softmax_cross_entropy(

@@ -3,7 +3,9 @@
 from typing import Any
 
 from ..backend import array_module
+from ..parallel import matmul, share
 from ..tensor import Function, Tensor
+from .layout import blocks
 
 
 class BatchNorm2d(Function):
@@ -21,37 +23,51 @@ class BatchNorm2d(Function):
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:
         check_batch_norm(x, weight, bias, self.running_mean, self.running_var, self.training)
-        planes = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
-        C = planes.shape[0]
+        xp, C = array_module(x), x.shape[1]
+        self.M = x.size // max(C, 1)
         if self.training:
-            self.M = planes.size // C
-            mean = planes.mean(axis=(1, 2, 3))  # (C,)
-            centred = planes - mean[:, None, None, None]
-            rows = centred.reshape(C, 1, self.M)
-            var = (rows @ rows.swapaxes(1, 2)).reshape(C) / self.M  # (C,): Σ (x - mean)² / M, as C dot products
-            self._update_running(mean, var)
+            mean, var = xp.empty(C, x.dtype), xp.empty(C, x.dtype)
         else:
             mean, var = self.running_mean.astype(x.dtype), self.running_var.astype(x.dtype)
-            centred = planes - mean[:, None, None, None]
-        self.scale = (1.0 / (var + self.eps) ** 0.5).astype(x.dtype)  # (C,): x̂ = centred·scale, never stored
-        self.centred, self.weight = centred, weight  # centred (C, N, H, W)
-        y = centred * (weight * self.scale)[:, None, None, None]
-        y += bias[:, None, None, None]
-        return y.transpose(1, 0, 2, 3)  # (N, C, H, W)
+        centred, y, scale = xp.empty_like(x), xp.empty_like(x), xp.empty(C, x.dtype)
+
+        def normalise(block: Any) -> None:
+            some = channels_of(block)
+            if self.training:
+                mean[some] = x[block].mean(axis=(0, 2, 3))
+            xp.subtract(x[block], per_channel(mean[some]), out=centred[block])
+            if self.training:
+                var[some] = sum_of_products(centred[block], centred[block]) / self.M
+            scale[some] = 1.0 / (var[some] + self.eps) ** 0.5
+            xp.multiply(centred[block], per_channel(weight[some] * scale[some]), out=y[block])
+            y[block] += per_channel(bias[some])
+
+        share(normalise, blocks(x), x)
+        if self.training:
+            self._update_running(mean, var)
+        self.scale, self.centred, self.weight = scale, centred, weight  # x̂ = centred·scale is never stored
+        return y
 
     def backward(self, gy: Any) -> tuple[Any, Any, Any]:
-        gy = gy.transpose(1, 0, 2, 3)  # (C, N, H, W)
-        C = gy.shape[0]
-        gbias = gy.sum(axis=(1, 2, 3))  # (C,)
-        gweight = self.scale * (gy.reshape(C, 1, -1) @ self.centred.reshape(C, -1, 1)).reshape(C)  # (C,): Σ gy·x̂
-        if not self.needs_grad(0):
-            return None, gweight, gbias
-        gx = gy
-        if self.training:
-            gx = gy - self.centred * (self.scale * gweight / self.M)[:, None, None, None]
-            gx -= (gbias / self.M)[:, None, None, None]
-        gx = gx * (self.weight * self.scale)[:, None, None, None]
-        return gx.transpose(1, 0, 2, 3), gweight, gbias
+        xp, centred, C = array_module(gy), self.centred, gy.shape[1]
+        gx, gweight, gbias = xp.empty_like(centred), xp.empty(C, gy.dtype), xp.empty(C, gy.dtype)
+
+        def gradients(block: Any) -> None:
+            some = channels_of(block)
+            gbias[some] = gy[block].sum(axis=(0, 2, 3))
+            gweight[some] = self.scale[some] * sum_of_products(gy[block], centred[block])  # Σ gy·x̂
+            if not self.needs_grad(0):
+                return
+            if self.training:
+                xp.multiply(centred[block], per_channel(self.scale[some] * gweight[some] / -self.M), out=gx[block])
+                gx[block] += gy[block]
+                gx[block] -= per_channel(gbias[some] / self.M)
+            else:
+                gx[block] = gy[block]
+            gx[block] *= per_channel(self.weight[some] * self.scale[some])
+
+        share(gradients, blocks(centred), centred)
+        return gx if self.needs_grad(0) else None, gweight, gbias
 
     def _update_running(self, mean: Any, var: Any) -> None:
         """Exponential averages for evaluation, in place; the variance is made unbiased first, as torch does."""
@@ -101,6 +117,23 @@ def check_batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, traini
             f"batch_norm2d: training on at most one value per channel, x {x.shape}: its variance says nothing; "
             "use a larger batch or larger images, or eval()"
         )
+
+
+def channels_of(block: Any) -> Any:
+    """The channels of a block of images, for arrays of one number per channel."""
+    return block if block is ... else block[1]
+
+
+def per_channel(numbers: Any) -> Any:
+    """(C,) → (C, 1, 1): one number for each channel of (N, C, H, W)."""
+    return numbers[:, None, None]
+
+
+def sum_of_products(a: Any, b: Any) -> Any:
+    """Σ a·b over the pixels of each channel of a and b (N, C, H, W), as C dot products: (C,)."""
+    C = a.shape[1]
+    rows = [image.transpose(1, 0, 2, 3).reshape(C, -1) for image in (a, b)]
+    return matmul(rows[0][:, None, :], rows[1][:, :, None]).reshape(C)
 
 
 class LocalResponseNorm(Function):

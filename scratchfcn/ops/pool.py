@@ -11,9 +11,10 @@ holds that position's pixel for all windows at once.
 from typing import Any
 
 from ..backend import array_module
+from ..parallel import share
 from ..tensor import Function, Tensor
 from .im2col import Pair, pool_output_size, taps, window_settings
-from .layout import padded_planes
+from .layout import blocks, padded_planes, zero_image
 
 
 class MaxPool2d(Function):
@@ -43,35 +44,46 @@ class MaxPool2d(Function):
         check_pool(self.name, x, self.kernel, self.padding)
         self.frame = frame = window_frame(self, x.shape)
         refuse_empty_windows(self, x.shape[2:])
-        planes = padded_planes(x, frame.padding, float("-inf"))  # (C, N, H', W')
-        positions = taps(self.kernel, self.stride, self.dilation, frame.output)
+        xp, (N, C), (OH, OW) = array_module(x), x.shape[:2], frame.output
+        self.x, self.y = x, zero_image(xp, (N, C, OH, OW), x.dtype)
 
-        xp = array_module(x)
-        _, _, rows, columns = positions[0]
-        y = planes[:, :, rows, columns].copy()  # (C, N, OH, OW)
-        # the number of the kernel position that holds the maximum so far
-        winner = xp.zeros(y.shape, "uint8" if len(positions) <= 256 else "int32")
-        if any(self.padding):
-            winner[...] = first_on_image(self, xp)  # padding may not win, not even among pixels of -inf
-        for k, (_, _, rows, columns) in enumerate(positions[1:], start=1):
-            candidate = planes[:, :, rows, columns]
-            beaten = (candidate > y) * winner.dtype.type(k)  # strictly greater: the first of equals stays
-            xp.maximum(winner, beaten, out=winner)  # k grows, so the latest to win is the largest
-            xp.maximum(y, candidate, out=y)  # a NaN wins and stays
-        self.winner, self.x_shape = winner, x.shape
-        return y.transpose(1, 0, 2, 3)  # (N, C, OH, OW)
+        def pool(block: Any) -> None:
+            planes = padded_planes(x[block], frame.padding, float("-inf"))  # (C, N, H', W')
+            y = self.y[block].transpose(1, 0, 2, 3)  # (C, N, OH, OW)
+            for k, (_, _, rows, columns) in enumerate(self.positions()):
+                candidate = planes[:, :, rows, columns]
+                xp.maximum(y if k else candidate, candidate, out=y)
+
+        share(pool, blocks(x), x)
+        return self.y  # (N, C, OH, OW)
 
     def backward(self, gy: Any) -> Any:
-        gy = gy.transpose(1, 0, 2, 3)  # (C, N, OH, OW)
+        """The winner is the pixel that equals the maximum. Padding is NaN here, which equals nothing."""
         xp = array_module(gy)
-        planes = xp.zeros(self.frame.shape, gy.dtype)  # (C, N, H', W')
+        gplanes = xp.empty(self.frame.shape, gy.dtype)  # (C, N, H', W')
+        gx = gplanes.transpose(1, 0, 2, 3)
         apart = self.dilation == (1, 1) and all(s >= k for s, k in zip(self.stride, self.kernel, strict=True))
-        for k, (_, _, rows, columns) in enumerate(taps(self.kernel, self.stride, self.dilation, self.frame.output)):
-            if apart:  # no pixel lies in two windows: write instead of adding
-                xp.multiply(gy, self.winner == k, out=planes[:, :, rows, columns])
-            else:
-                planes[:, :, rows, columns] += gy * (self.winner == k)
-        return self.frame.inside(planes)  # (N, C, H, W)
+
+        def route(block: Any) -> None:
+            planes = padded_planes(self.x[block], self.frame.padding, float("nan"))
+            y, g = (image[block].transpose(1, 0, 2, 3) for image in (self.y, gy))  # (C, N, OH, OW)
+            target = gx[block].transpose(1, 0, 2, 3)  # (C, N, H', W')
+            target[...] = 0
+            undecided = xp.ones(y.shape, bool)  # the windows whose winner has not been met yet
+            for _, _, rows, columns in self.positions():
+                wins = (planes[:, :, rows, columns] == y) & undecided
+                undecided ^= wins
+                if apart:  # no pixel lies in two windows: write instead of adding
+                    xp.multiply(g, wins, out=target[:, :, rows, columns])
+                else:
+                    target[:, :, rows, columns] += g * wins
+
+        share(route, blocks(gx), gx)
+        return self.frame.inside(gplanes)  # (N, C, H, W)
+
+    def positions(self) -> list[tuple[int, int, slice, slice]]:
+        """The kernel positions in reading order, with the framed rows and columns that each one meets."""
+        return taps(self.kernel, self.stride, self.dilation, self.frame.output)
 
 
 def max_pool2d(
@@ -208,15 +220,6 @@ def window_frame(op: Any, x_shape: tuple[int, ...]) -> Frame:
         output.append(out)
         padding += [p, max(0, reach - p - size)]
     return Frame(x_shape, (output[0], output[1]), tuple(padding))
-
-
-def first_on_image(op: MaxPool2d, xp: Any) -> Any:
-    """(OH, OW): the number of each window's first kernel position that lies on the image, behind the padding."""
-    first = []
-    for axis in (0, 1):
-        start = xp.arange(op.frame.output[axis]) * op.stride[axis] - op.padding[axis]  # row where the window starts
-        first.append(xp.maximum(-(start // op.dilation[axis]), 0))  # ⌈-start / dilation⌉ steps to row 0
-    return first[0][:, None] * op.kernel[1] + first[1]
 
 
 def refuse_empty_windows(op: MaxPool2d, size: Pair) -> None:

@@ -16,6 +16,7 @@ takes 13 ms where col2im takes 75, and backward 10 where im2col takes 60; the re
 from typing import Any
 
 from ..backend import array_module
+from ..parallel import matmul, share
 from .im2col import Pair, col2im, im2col
 from .layout import padded_planes
 
@@ -45,9 +46,15 @@ class Subpixel:
         OC = w.shape[1] * G
         cols = im2col(x, self.reach, (1, 1), self.frame, (1, 1), (A, B))  # (C*RH*RW, N*A*B)
         self.cols = cols.reshape(G, C // G * self.reach[0] * self.reach[1], N * A * B)
-        phases = self.phase_rows(w) @ self.cols  # (G, OC/G*SH*SW, N*A*B)
-        phases = phases.reshape(OC, SH, SW, N, A, B)
-        planes = phases.transpose(0, 3, 4, 1, 5, 2).reshape(OC, N, A * SH, B * SW)  # the pixel shuffle
+        w_rows = self.phase_rows(w).reshape(OC, SH * SW, -1)  # (OC, SH*SW, C/G*RH*RW)
+        planes = array_module(x).empty((OC, N, A, SH, B, SW), x.dtype)
+
+        def upsample(o: int) -> None:
+            phases = matmul(w_rows[o], self.cols[o * G // OC]).reshape(SH, SW, N, A, B)
+            planes[o] = phases.transpose(2, 3, 0, 4, 1)  # the pixel shuffle
+
+        share(upsample, range(OC), x)
+        planes = planes.reshape(OC, N, A * SH, B * SW)
         (PH, PW), (OH, OW) = padding, output
         return planes[:, :, PH : PH + OH, PW : PW + OW].transpose(1, 0, 2, 3)  # (N, OC, OH, OW)
 
@@ -59,13 +66,20 @@ class Subpixel:
         (SH, SW), (A, B), G = self.stride, self.blocks((H, W)), self.groups
         OC, OH, OW = gy.shape[1:]
         top, left = padding
-        planes = padded_planes(gy, (top, A * SH - OH - top, left, B * SW - OW - left))  # (OC, N, A*SH, B*SW)
-        gphases = planes.reshape(OC, N, A, SH, B, SW).transpose(0, 3, 5, 1, 2, 4)  # (OC, SH, SW, N, A, B)
-        gphases = gphases.reshape(G, OC // G * SH * SW, N * A * B)  # (G, OC/G*SH*SW, N*A*B)
-        gw = self.from_phase_rows(gphases @ self.cols.swapaxes(1, 2), w.shape) if wanted[1] else None
+        gphases = array_module(gy).empty((OC, SH, SW, N, A, B), gy.dtype)
+
+        def gather(o: int) -> None:
+            plane = padded_planes(gy[:, o : o + 1], (top, A * SH - OH - top, left, B * SW - OW - left))
+            gphases[o] = plane.reshape(N, A, SH, B, SW).transpose(2, 4, 0, 1, 3)
+
+        share(gather, range(OC), gy)
+        gphases = gphases.reshape(G, OC // G * SH * SW, N * A * B)
+        gw = None
+        if wanted[1]:
+            gw = self.from_phase_rows(matmul(gphases, self.cols.swapaxes(1, 2)), w.shape)
         if not wanted[0]:
             return None, gw
-        gcols = self.phase_rows(w).swapaxes(1, 2) @ gphases  # (G, C/G*RH*RW, N*A*B)
+        gcols = matmul(self.phase_rows(w).swapaxes(1, 2), gphases)  # (G, C/G*RH*RW, N*A*B)
         gx = col2im(
             gcols.reshape(C * self.reach[0] * self.reach[1], N * A * B),
             x_shape,

@@ -15,7 +15,7 @@ To follow an op with a debugger, use small images, which stay in one piece, or `
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -134,16 +134,28 @@ def share(work: Callable[[Any], None], pieces: Iterable[Any], x: Any) -> None:
             for _ in waiting:  # after an exception, leave nothing to the others
                 pass
 
+    helping: list[Future[None]] = []
     with one_blas_thread():
-        helpers = min(threads(), len(pieces)) - 1
-        helping = [_workers().submit(take_pieces) for _ in range(helpers)]
         try:
+            for _ in range(min(threads(), len(pieces)) - 1):
+                helping.append(_workers().submit(take_pieces))
             take_pieces()
         finally:  # even when interrupted: nobody may go on writing into arrays that the caller believes finished
-            errors = [helper.exception() for helper in helping]
-    for error in errors:
-        if error is not None:
-            raise error
+            _wait_for(helping)
+    for helper in helping:
+        helper.result()  # raises what went wrong there
+
+
+def _wait_for(helping: list[Future[None]]) -> None:
+    """Until all are done, whatever interrupts; an interrupt is raised afterwards."""
+    interrupt: BaseException | None = None
+    while not all(helper.done() for helper in helping):
+        try:
+            wait(helping)
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:

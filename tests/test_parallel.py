@@ -1,6 +1,7 @@
 """Work shared among threads: every piece once, errors and interrupts kept, the same bits on any number of threads."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -128,6 +129,25 @@ def test_an_interrupt_leaves_no_thread_working() -> None:
     count = len(finished)
     time.sleep(0.1)
     assert len(finished) == count
+
+
+def test_an_interrupt_while_waiting_for_the_others_waits_all_the_same() -> None:
+    set_threads(2)
+    finished: list[int] = []
+    main = threading.main_thread()
+
+    def work(piece: int) -> None:
+        if threading.current_thread() is main:
+            return
+        time.sleep(0.1)
+        signal.raise_signal(signal.SIGINT)  # arrives in the main thread, which has nothing left to do but wait
+        time.sleep(0.2)
+        finished.append(piece)
+
+    begun = threading.Barrier(2, timeout=10)  # each thread takes one of the two pieces
+    with pytest.raises(KeyboardInterrupt):
+        share(lambda piece: (begun.wait(), work(piece)), range(2), ARRAY)
+    assert len(finished) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -16,7 +16,7 @@ import numpy as np
 from ..backend import array_module
 from ..parallel import share
 
-BLOCK = 1 << 18  # bytes that an op takes at once: few enough to stay in a cache from one pass over them to the next
+BLOCK = 1 << 19  # bytes that an op takes at once: few enough to stay in a cache from one pass over them to the next
 
 
 def channel_rows(x: Any) -> Any:

@@ -160,15 +160,23 @@ class Stripes:
         # least twice as many columns as there are rows of weights (up to a limit: fc6 of VGG16 has 4096).
         pixels = max(pixels, min(2 * products, 1024))
         if pixels >= OH * OW:
-            images = -(-N // -(-N // (pixels // (OH * OW))))  # as equal as possible
+            images = equal_parts(N, -(-N // (pixels // (OH * OW))))
             return [whole_images(n, min(n + images, N), OH, OW) for n in range(0, N, images)]
-        height = -(-OH // -(-OH * OW // pixels))
+        height = equal_parts(OH, -(-OH * OW // pixels))
         return [rows_of_image(n, h, min(h + height, OH), OH, OW) for n in range(N) for h in range(0, OH, height)]
 
 
 def stripe_bytes(x: Any) -> int:
     """The size of a stripe's columns, where x is processed."""
     return STRIPE if isinstance(x, np.ndarray) else GPU_STRIPE
+
+
+def equal_parts(length: int, parts: int) -> int:
+    """The size of each of about that many parts; more than two are made a multiple of four, so that cores that share
+    them finish together."""
+    if parts > 2:
+        parts = -(-parts // 4) * 4
+    return -(-length // parts)
 
 
 def whole_images(first: int, end: int, OH: int, OW: int) -> Stripe:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, ops
-from ..backend import to_numpy
+from ..backend import keep_freed_memory, to_numpy
 from ..data import IMAGENET_MEAN, IMAGENET_STD, Classes, normalise, resize_image
 from ..nn import Module
 from ..tensor import Tensor, no_grad
@@ -91,6 +91,7 @@ def load_network(path: str | Path) -> Network:
 
     Errors: CheckpointError for a file that is no checkpoint, or that holds weights without saying of what.
     """
+    keep_freed_memory()  # for what follows: image after image, and the same large arrays for each
     checkpoint = load(path)
     return network_from(path, checkpoint.arrays, checkpoint.metadata)
 

@@ -80,7 +80,8 @@ class Optimizer:
         share(step_of, jobs, jobs[0][0].data if jobs else None)
 
     def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
-        """Change the weights `w` in place, given their gradient and this parameter's state arrays."""
+        """Change the weights `w` in place, given their gradient and this parameter's state arrays. Called for several
+        parameters at once, on several threads: it must not change anything else."""
         raise TypeError(f"{type(self).__name__} defines no update")
 
     def state_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ _threads: int | None = None
 
 def threads() -> int:
     """How many threads an op may use: what `set_threads` said, else SCRATCHFCN_THREADS, else as many as NumPy's matrix
-    products would (all cores that this process may use, or OMP_NUM_THREADS)."""
+    products would (OMP_NUM_THREADS, or one a core), but no more than this process has cores."""
     if _threads is None:
         set_threads(_read_threads())
     return _threads
@@ -41,22 +42,28 @@ def threads() -> int:
 def set_threads(number: int) -> None:
     """Use `number` threads from now on; 1 means none beside the caller's own."""
     global _threads
-    if not isinstance(number, int) or number < 1:
+    if not hasattr(number, "__index__") or number < 1:
         raise ValueError(f"set_threads: a number of threads is a whole number from 1 up, got {number!r}")
-    _threads = number
+    _threads = int(number)
 
 
 def _read_threads() -> int:
     asked = os.environ.get("SCRATCHFCN_THREADS")
     if asked is None:
-        return max((blas.num_threads for blas in _blas()), default=_usable_cores())
+        return min(usable_cores(), max((blas.num_threads or 1 for blas in _blas()), default=usable_cores()))
     if not asked.isdecimal() or int(asked) < 1:
         raise ValueError(f"SCRATCHFCN_THREADS is {asked!r}; it must be a whole number from 1 up")
     return int(asked)
 
 
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores() -> int:
+    """How many cores this process may use: fewer than the machine has within many a container or job."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # not Linux, or the quota is "max"
+        return cores
 
 
 # --- the matrix products' own threads ---------------------------------------------------------------------
@@ -82,8 +89,7 @@ def one_blas_thread() -> Iterator[None]:
     with _blas_lock:
         if _blas_users == 0:
             _blas_before = [blas.num_threads for blas in _blas()]
-            for blas in _blas():
-                blas.set_num_threads(1)
+            _limit_blas([1] * len(_blas()))
         _blas_users += 1
     try:
         yield
@@ -91,14 +97,23 @@ def one_blas_thread() -> Iterator[None]:
         with _blas_lock:
             _blas_users -= 1
             if _blas_users == 0:
-                for blas, number in zip(_blas(), _blas_before, strict=True):
-                    blas.set_num_threads(number)
+                _limit_blas(_blas_before)
+
+
+def _limit_blas(numbers: list[int]) -> None:
+    """Set how many threads each BLAS may use."""
+    for blas, number in zip(_blas(), numbers, strict=True):
+        # threadpoolctl 3.8 heeds only the first Python thread that limits OpenBLAS, for want of an order among them;
+        # here `_blas_lock` keeps the order
+        release = getattr(blas, "clear_controlling_thread", None)
+        if release is not None:
+            release(force=True)
+        blas.set_num_threads(number)
+        if release is not None:
+            release(force=True)
 
 
 # --- sharing ----------------------------------------------------------------------------------------------
-
-PARTS = 8  # of a large product; fixed, so that rounding does not depend on the number of threads
-LARGE_PRODUCT = 1 << 20  # multiplications, from which on sharing one gains more than it costs
 
 _pool: tuple[int, ThreadPoolExecutor] | None = None  # and its number of threads
 _this_thread = threading.local()
@@ -117,16 +132,25 @@ def share(work: Callable[[Any], None], pieces: Iterable[Any], x: Any) -> None:
     Returns when all are done; if one raises, no further piece is begun and its exception is raised here.
     """
     pieces = list(pieces)
-    if len(pieces) < 2 or is_sharing() or not isinstance(x, np.ndarray):
+    if is_sharing() or not isinstance(x, np.ndarray):
         for piece in pieces:
             work(piece)
         return
+    with one_blas_thread():
+        if len(pieces) == 1:  # not marked as sharing: a matrix product in it may be shared
+            work(pieces[0])
+        elif pieces:
+            _share(work, pieces)
 
+
+def _share(work: Callable[[Any], None], pieces: list[Any]) -> None:
+    """`share` among this thread and its helpers."""
+    global _pool
     waiting = iter(pieces)  # one iterator for all threads: whoever is free takes the next piece
 
     def take_pieces() -> None:
-        _this_thread.is_sharing = True
         try:
+            _this_thread.is_sharing = True
             for piece in waiting:
                 work(piece)
         finally:
@@ -135,39 +159,60 @@ def share(work: Callable[[Any], None], pieces: Iterable[Any], x: Any) -> None:
                 pass
 
     helping: list[Future[None]] = []
-    with one_blas_thread():
-        try:
-            for _ in range(min(threads(), len(pieces)) - 1):
+    try:
+        for _ in range(min(threads(), len(pieces)) - 1):
+            try:
                 helping.append(_workers().submit(take_pieces))
-            take_pieces()
-        finally:  # even when interrupted: nobody may go on writing into arrays that the caller believes finished
-            _wait_for(helping)
-    for helper in helping:
-        helper.result()  # raises what went wrong there
+            except RuntimeError:  # Python is ending, or the system has no more threads: then without
+                break
+        take_pieces()
+    except BaseException:
+        for _ in waiting:
+            pass
+        _pool = None  # an interrupt may have hit it in the middle of something; a new one is made when needed
+        raise
+    finally:  # even when interrupted: nobody may go on writing into arrays that the caller believes finished
+        helping = [helper for helper in helping if not helper.cancel()]  # who has not begun need not
+        _wait_for(helping)
+    errors = [error for helper in helping if (error := helper.exception()) is not None]
+    helping.clear()  # an exception holds this frame, and this frame would hold the exception
+    if errors:
+        raise errors.pop()
 
 
 def _wait_for(helping: list[Future[None]]) -> None:
-    """Until all are done, whatever interrupts; an interrupt is raised afterwards."""
-    interrupt: BaseException | None = None
-    while not all(helper.done() for helper in helping):
+    """Until all are done, whatever interrupts; the interrupt is raised afterwards."""
+    interrupts: list[BaseException] = []
+    done = False
+    while not done:
         try:
             wait(helping)
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
+            done = True
+        except BaseException as interrupt:
+            interrupts.append(interrupt)
+    if interrupts:
+        raise interrupts.pop()
+
+
+PARTS = 8  # of a large product; fixed, so that rounding does not depend on the number of threads
+LARGE_PRODUCT = 1 << 20  # multiplications, from which on sharing one gains more than it costs
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """a (…, M, K) @ b (…, K, N) → (…, M, N), on all cores: the rows or the columns of the result are shared out, or,
-    where the sums over K are long, these. Small products, and CuPy's, stay whole."""
+    where the sums over K are long, these. Small products, vectors, and what lies on a GPU stay whole."""
     xp = array_module(a)
-    M, K, N = a.shape[-2], a.shape[-1], b.shape[-1]
     if xp is not np or is_sharing():
         return xp.matmul(a, b, out=out)
-    if M * K * N < LARGE_PRODUCT:
-        with one_blas_thread():
+    with one_blas_thread():
+        if min(a.ndim, b.ndim) < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] < LARGE_PRODUCT:
             return np.matmul(a, b, out=out)
+        return _matmul(a, b, out)
+
+
+def _matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """The product of two large matrices, or stacks of them, in parts."""
+    M, K, N = a.shape[-2], a.shape[-1], b.shape[-1]
     if PARTS * max(M, N) < K:
         partial: list[Any] = [None] * PARTS
 
@@ -177,18 +222,20 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
         share(sums, range(PARTS), a)
         return np.add.reduce(partial, out=out)
-    y = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), M, N), a.dtype) if out is None else out
+    if out is None:
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        out = np.empty((*stack, M, N), np.result_type(a, b))
 
     def rows(some: slice) -> None:
-        np.matmul(a[..., some, :], b, out=y[..., some, :])
+        np.matmul(a[..., some, :], b, out=out[..., some, :])
 
     def columns(some: slice) -> None:
-        np.matmul(a, b[..., some], out=y[..., some])
+        np.matmul(a, b[..., some], out=out[..., some])
 
     longer = max(M, N)
     step = max(64, -(-longer // PARTS))
     share(columns if N >= M else rows, [slice(i, min(i + step, longer)) for i in range(0, longer, step)], a)
-    return y
+    return out
 
 
 def _workers() -> ThreadPoolExecutor:
@@ -199,11 +246,15 @@ def _workers() -> ThreadPoolExecutor:
     return _pool[1]
 
 
-def _forget_workers() -> None:
-    """A forked process has the pool, but none of its threads."""
-    global _pool
-    _pool = None
+def _start_anew() -> None:
+    """A forked process has the pool, but none of its threads, and none of those that may have held the lock."""
+    global _pool, _blas_lock, _blas_users
+    _pool, _blas_lock = None, threading.Lock()
+    _this_thread.is_sharing = False
+    if _blas_users:
+        _blas_users = 0
+        _limit_blas(_blas_before)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
+    os.register_at_fork(after_in_child=_start_anew)

@@ -504,7 +504,7 @@ def test_the_command_says_what_it_measured(measured: tuple[Result, dict[str, Any
         "1 thread for each library",
         f"PyTorch {torch.__version__}"[:12],
         "GEMM floor",
-        "100 GFLOP/s",
+        "GFLOP/s",
         "same weights, same images",
         "op by op",
         "stage1.0",
@@ -598,8 +598,8 @@ def test_own_work_is_not_other_work() -> None:
     if machine.busy_seconds() is None:
         pytest.skip("this system does not say how busy it is")
     before = machine.busy_seconds(), machine.own_seconds()
-    until = time.perf_counter() + 0.3
-    while time.perf_counter() < until:
+    until = time.process_time() + 0.3  # of work, however long that takes on a busy machine
+    while time.process_time() < until:
         pass
     assert machine.own_seconds() - before[1] > 0.1
     assert machine.busy_seconds() - before[0] > 0.1

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import scratchfcn
-from scratchfcn import DeviceError, backend
+from scratchfcn import DeviceError, backend, parallel
 from scratchfcn.cli import app, doctor
 from scratchfcn.data.errors import DataError
 from scratchfcn.weights import CheckpointError
@@ -241,6 +241,6 @@ def test_the_convolution_is_right(device: str) -> None:
 
 
 def test_cores_and_memory() -> None:
-    assert doctor.usable_cores() >= 1
+    assert parallel.usable_cores() >= 1
     total, _ = doctor.memory()
     assert total is None or total > 2**28

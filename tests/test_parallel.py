@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scratchfcn as sf
+from scratchfcn import parallel
 from scratchfcn.parallel import matmul, set_threads, share, threads
 
 ARRAY = np.zeros(1)
@@ -47,8 +48,7 @@ def test_the_number_of_threads_comes_from_the_environment() -> None:
 
 
 def test_without_a_word_all_cores_are_used() -> None:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert in_a_process("print(threads())") == f"{usable}\n"
+    assert in_a_process("print(threads())") == f"{parallel.usable_cores()}\n"
 
 
 def test_what_is_asked_of_the_blas_is_not_what_it_was_lowered_to() -> None:
@@ -285,7 +285,20 @@ loss = sf.ops.softmax_cross_entropy(
     model(sf.Tensor(rng.normal(size=(2, 3, 128, 128)).astype(np.float32))), rng.integers(0, 5, (2, 128, 128))
 )
 loss.backward()
-print(hashlib.sha256(b"".join(p.grad.tobytes() for p in model.parameters())).hexdigest())
+bits = [p.grad for p in model.parameters()]
+
+def add(op, *shapes):
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    y = op.forward(*arrays)
+    bits.extend([y, *(g for g in op.backward(rng.normal(size=y.shape).astype(np.float32)) if g is not None)])
+
+add(sf.ops.Conv2d(stride=2, padding=1), (2, 16, 90, 91), (32, 16, 3, 3))
+add(sf.ops.Conv2d(dilation=2, groups=4), (2, 16, 90, 91), (32, 4, 3, 3), (32,))
+add(sf.ops.ConvTranspose2d(), (2, 16, 40, 41), (16, 8, 3, 3))
+add(sf.ops.ConvTranspose2d(stride=2, dilation=2), (2, 16, 40, 41), (16, 8, 3, 3))
+add(sf.ops.Linear(), (64, 451), (63, 451))  # in one piece
+add(sf.ops.Linear(), (300, 2000), (500, 2000), (500,))
+print(hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in bits)).hexdigest())
 """
     runs = [
         in_a_process(program, OPENBLAS_NUM_THREADS=blas, SCRATCHFCN_THREADS=ours)
@@ -293,3 +306,90 @@ print(hashlib.sha256(b"".join(p.grad.tobytes() for p in model.parameters())).hex
     ]
     assert len(runs[0]) == 65
     assert len(set(runs)) == 1
+
+
+# ---- in company --------------------------------------------------------------------------------------------
+
+
+def run_in_thread(work: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Call `work` in another Python thread, and wait for it; fails if it does not come back."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive()
+
+
+def test_any_python_thread_may_use_the_ops() -> None:
+    """The BLAS's threads stand aside for all of them, and come back, whoever was first."""
+    program = """
+import threading
+import numpy as np
+from scratchfcn import ops, parallel
+blas = parallel._blas()[0]
+rng = np.random.default_rng(0)
+x, w = rng.normal(size=(2, 16, 64, 64)).astype(np.float32), rng.normal(size=(32, 16, 3, 3)).astype(np.float32)
+results = []
+
+def convolve():
+    conv = ops.Conv2d(padding=1)
+    y = conv.forward(x, w)
+    results.append(b"".join(a.tobytes() for a in (y, *conv.backward(y)[:2])))
+
+convolve()
+for _ in range(5):
+    workers = [threading.Thread(target=convolve) for _ in range(4)]
+    [worker.start() for worker in workers]
+    [worker.join() for worker in workers]
+print(len(results), len(set(results)), blas.num_threads)
+"""
+    assert in_a_process(program, OPENBLAS_NUM_THREADS="2") == "21 1 2\n"
+
+
+def test_a_piece_may_wait_for_a_thread_that_shares() -> None:
+    set_threads(2)
+    done: list[int] = []
+
+    def work(piece: int) -> None:
+        run_in_thread(lambda: share(done.append, range(3), ARRAY))
+
+    run_in_thread(lambda: share(work, range(2), ARRAY))
+    assert sorted(done) == [0, 0, 1, 1, 2, 2]
+
+
+def test_nobody_waits_for_the_pieces_of_another() -> None:
+    set_threads(2)
+    long = threading.Thread(target=lambda: share(lambda piece: time.sleep(0.2), range(10), ARRAY))
+    long.start()
+    time.sleep(0.05)  # its helper is busy for a second
+    start = time.perf_counter()
+    share(lambda piece: None, range(4), ARRAY)
+    assert time.perf_counter() - start < 0.7
+    long.join()
+
+
+def test_the_ops_work_while_python_ends() -> None:
+    program = """
+import atexit
+import threading
+import time
+import numpy as np
+set_threads(2)
+share(lambda piece: None, range(4), np.zeros(1))
+done = []
+
+def late():
+    time.sleep(0.3)
+    share(done.append, range(4), np.zeros(1))
+    print(sorted(done))
+
+threading.Thread(target=late).start()  # outlives the program's last line
+"""
+    assert in_a_process(program) == "[0, 1, 2, 3]\n"
+
+
+def test_products_of_vectors_and_mixed_types() -> None:
+    vector, matrix = np.arange(4.0), np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(matmul(vector, matrix), vector @ matrix)
+    assert sf.ops.linear(sf.Tensor(vector), sf.Tensor(matrix.T.copy())).shape == (3,)
+    large = np.ones((512, 64), np.float32), np.ones((64, 512))
+    assert matmul(*large).dtype == np.float64

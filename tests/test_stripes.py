@@ -32,8 +32,10 @@ def in_tiny_pieces(stripe: int = 64) -> Iterator[None]:
         patch("scratchfcn.ops.layout.BLOCK", 64),
         patch("scratchfcn.parallel.LARGE_PRODUCT", 1),
     ):
-        yield
-    parallel.set_threads(before)
+        try:
+            yield
+        finally:
+            parallel.set_threads(before)
 
 
 @pytest.mark.parametrize("name", ALL)

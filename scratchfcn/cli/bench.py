@@ -97,9 +97,8 @@ def choose_threads(threads: int | None) -> int:
     """The number of threads of both libraries: all cores, or what was asked for."""
     from .. import parallel
     from ..bench.cases import BenchError
-    from ..bench.machine import usable_cores
 
-    cores = usable_cores()
+    cores = parallel.usable_cores()
     if threads is not None and threads > cores:
         raise BenchError(
             f"--threads {threads} is more than the {cores} cores this process may use; more threads only wait for each "

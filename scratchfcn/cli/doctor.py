@@ -21,11 +21,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from threadpoolctl import threadpool_info
 
-from .. import __version__, backend, naive
+from .. import __version__, backend, naive, parallel
 from ..ops import Conv2d
 
-NEEDED = ("pillow", "safetensors", "rich", "typer", "matplotlib")
+NEEDED = ("threadpoolctl", "pillow", "safetensors", "rich", "typer", "matplotlib")
 CUPY_PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")  # the same library, built for different CUDAs
 Row = tuple[str, str, str]  # what, its value, and "✓", "!" (worth knowing), "✗" (broken) or "" (no judgement)
 
@@ -89,18 +90,11 @@ def software_rows() -> tuple[list[Row], list[str]]:
 
 
 def blas_row() -> Row:
-    """The library behind `@`, and, where threadpoolctl can ask it, how many threads it starts."""
+    """The library behind `@`, and how many threads it starts for one product."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     name = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        limits = [
-            f"{key}={os.environ[key]}" for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if key in os.environ
-        ]
-        return "BLAS", ", ".join([name, *limits]), ""
     threads = max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
-    cores = usable_cores()
+    cores = parallel.usable_cores()
     if threads > cores:  # more threads than cores wait for each other: often slower than one
         return "BLAS", f"{name}, {threads} threads but only {cores} usable cores; set OMP_NUM_THREADS={cores}", "!"
     return "BLAS", f"{name}, {threads} threads", "✓"
@@ -114,7 +108,7 @@ def machine_rows() -> list[Row]:
     text = (
         "unknown" if total is None else f"{total / 2**30:.1f} GiB" + (f", {free / 2**30:.1f} GiB free" if free else "")
     )
-    cores = f"{usable_cores()} usable of {os.cpu_count()}"
+    cores = f"{parallel.usable_cores()} usable of {os.cpu_count()}; the ops share work among {parallel.threads()}"
     rows: list[Row] = [
         ("system", f"{platform.system()} {platform.machine()}", ""),
         ("cores", cores, ""),
@@ -123,16 +117,6 @@ def machine_rows() -> list[Row]:
     if "SCRATCHFCN_DEVICE" in os.environ:
         rows.append(("SCRATCHFCN_DEVICE", os.environ["SCRATCHFCN_DEVICE"], ""))
     return rows
-
-
-def usable_cores() -> int:
-    """How many cores this process may use: fewer than the machine has within many a container or job."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # not Linux, or the quota is "max"
-        return cores
 
 
 def memory() -> tuple[int | None, int | None]:

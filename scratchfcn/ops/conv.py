@@ -186,7 +186,7 @@ class ConvTranspose2d(Function):
         else:
             self.subpixel, self.x_rows = None, channel_rows(x).reshape(G, C // G, N * H * W)
             w_rows = w.reshape(G, C // G, OCG * KH * KW)
-            cols = w_rows.swapaxes(1, 2) @ self.x_rows  # (G, OCG*KH*KW, N*H*W)
+            cols = matmul(w_rows.swapaxes(1, 2), self.x_rows)  # (G, OCG*KH*KW, N*H*W)
             cols = cols.reshape(G * OCG * KH * KW, N * H * W)
             y_shape = (N, G * OCG, OH, OW)
             y = col2im(cols, y_shape, (KH, KW), self.stride, self.padding, self.dilation, (H, W))
@@ -207,13 +207,13 @@ class ConvTranspose2d(Function):
         gcols = gcols.reshape(G, OCG * KH * KW, N * H * W)
         gw = None
         if self.needs_grad(1):
-            gw = self.x_rows @ gcols.swapaxes(1, 2)  # (G, C/G, OCG*KH*KW)
+            gw = matmul(self.x_rows, gcols.swapaxes(1, 2))  # (G, C/G, OCG*KH*KW)
             gw = gw.reshape(C, OCG, KH, KW)
 
         if not self.needs_grad(0):
             return None, gw, gb
         w_rows = self.w.reshape(G, C // G, OCG * KH * KW)
-        gx = (w_rows @ gcols).reshape(C, N * H * W)
+        gx = matmul(w_rows, gcols).reshape(C, N * H * W)
         return from_channel_rows(gx, N, H, W), gw, gb
 
     def applies(self, subpixel: Subpixel, output: Pair) -> bool:

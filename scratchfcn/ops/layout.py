@@ -59,7 +59,7 @@ def padded_planes(x: Any, padding: tuple[int, int, int, int], value: float = 0.0
 
 
 def blocks(x: Any) -> list[Any]:
-    """Indices of x (N, C, …) that cut its channels into blocks of about BLOCK bytes, for `share`.
+    """Indices of x (N, C, …) that cut its channels into blocks of about BLOCK bytes, or one channel, for `share`.
 
     An op that treats every number, or every channel, by itself does one block after the other, on all cores, and on its
     second pass finds the numbers still in the cache. A small x, or one on a GPU, is a single block.
@@ -69,6 +69,13 @@ def blocks(x: Any) -> list[Any]:
     C = x.shape[1]
     step = max(1, BLOCK * C // x.nbytes)
     return [(slice(None), slice(c, c + step)) for c in range(0, C, step)]
+
+
+def image_blocks(x: Any) -> list[slice]:
+    """Slices of x (N, …) of about BLOCK bytes, or one image, for an op that treats every image by itself."""
+    N = x.shape[0]
+    step = max(1, BLOCK * N // max(1, x.nbytes)) if isinstance(x, np.ndarray) else max(1, N)
+    return [slice(n, n + step) for n in range(0, N, step)]
 
 
 def channel_sums(x: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from ..backend import array_module, is_array, to_device
 from ..parallel import share
 from ..tensor import Function, Tensor
+from .layout import image_blocks
 
 
 class SoftmaxCrossEntropy(Function):
@@ -36,31 +37,33 @@ class SoftmaxCrossEntropy(Function):
 
         M = kept[:1].size  # pixels of an image
         self.pixel_scale = (pixel_weight / total).reshape(N, M)
-        self.chosen = classes.reshape(N, M).astype("int64") * M + xp.arange(M)  # where the true classes stand in p[n]
         self.p = xp.empty((N, K, M), x.dtype)  # softmax
+        # (N, M): where in all of p the true classes stand
+        self.chosen = (classes.reshape(N, M).astype("int64") + xp.arange(N)[:, None] * K) * M + xp.arange(M)
         losses = xp.empty((N, M), x.dtype)
 
-        def image(n: int) -> None:
-            p = self.p[n]  # (K, M)
-            xp.subtract(x[n], x[n].max(axis=0), out=p.reshape(x.shape[1:]))  # the largest becomes 0: no e^x overflows
-            true = p.reshape(-1).take(self.chosen[n])  # (M,): scores of the true classes
+        def forward_of(images: slice) -> None:
+            x_some, p = x[images], self.p[images]  # (n, K, …), (n, K, M)
+            largest = x_some.max(axis=1, keepdims=True)
+            xp.subtract(x_some, largest, out=p.reshape(x_some.shape))  # the largest becomes 0: e^x cannot overflow
+            true = self.p.reshape(-1).take(self.chosen[images])  # (n, M): scores of the true classes
             xp.exp(p, out=p)
-            sums = p.sum(axis=0)  # (M,)
-            p /= sums
-            losses[n] = xp.log(sums) - true
+            sums = p.sum(axis=1)  # (n, M)
+            p /= sums[:, None]
+            losses[images] = xp.log(sums) - true
 
-        share(image, range(N), x)
+        share(forward_of, image_blocks(x), x)
         return xp.where(kept.reshape(N, M), losses * self.pixel_scale, 0).sum(dtype=x.dtype)
 
     def backward(self, gy: Any) -> Any:
         xp, scale = array_module(gy), self.pixel_scale * gy  # (N, M)
         gx = xp.empty_like(self.p)  # (N, K, M)
 
-        def image(n: int) -> None:
-            xp.multiply(self.p[n], scale[n], out=gx[n])
-            gx[n].reshape(-1)[self.chosen[n]] -= scale[n]  # 1 is taken from the true class's probability
+        def backward_of(images: slice) -> None:
+            xp.multiply(self.p[images], scale[images, None], out=gx[images])
+            gx.reshape(-1)[self.chosen[images]] -= scale[images]  # 1 is taken from the true class's probability
 
-        share(image, range(len(gx)), gx)
+        share(backward_of, image_blocks(gx), gx)
         return gx.reshape(self.x_shape)
 
 

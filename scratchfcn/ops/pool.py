@@ -58,7 +58,8 @@ class MaxPool2d(Function):
         return self.y  # (N, C, OH, OW)
 
     def backward(self, gy: Any) -> Any:
-        """The winner is the pixel that equals the maximum. Padding is NaN here, which equals nothing."""
+        """The winner is the pixel that equals the maximum; so x and y must still be what they were in forward. Padding
+        is NaN here, which equals nothing; nor does a window that holds NaN have a winner."""
         xp = array_module(gy)
         gplanes = xp.empty(self.frame.shape, gy.dtype)  # (C, N, H', W')
         gx = gplanes.transpose(1, 0, 2, 3)
@@ -135,10 +136,10 @@ class AvgPool2d(Function):
         return y.transpose(1, 0, 2, 3)  # (N, C, OH, OW)
 
     def backward(self, gy: Any) -> Any:
-        share = gy.transpose(1, 0, 2, 3) / self.area  # (C, N, OH, OW)
+        each = gy.transpose(1, 0, 2, 3) / self.area  # (C, N, OH, OW)
         planes = array_module(gy).zeros(self.frame.shape, gy.dtype)
         for _, _, rows, columns in taps(self.kernel, self.stride, self.dilation, self.frame.output):
-            planes[:, :, rows, columns] += share
+            planes[:, :, rows, columns] += each
         return self.frame.inside(planes)  # (N, C, H, W)
 
     def _counts(self, xp: Any, size: Pair) -> list[Any]:

@@ -4,7 +4,8 @@ The columns of a 3x3 convolution are nine times as large as its input. As a whol
 before the matrix product sees them, which takes longer than the arithmetic, and for large images they do not even fit.
 But a row of the output needs only the few input rows under its kernel. So: take a stripe of output rows, build its
 columns, multiply them while they are still in the cache, and forget them; and let every core do so with a stripe of
-its own. Whatever the size of the image, the workspace is about `STRIPE` bytes a core.
+its own. Whatever the size of the image, its columns take about `STRIPE` bytes a core (more where there are very many
+channels), beside one copy of the image in its frame of padding.
 
 Nothing of this is kept for backward but x itself: each stripe's columns are built again there, and all stripes' shares
 of the weight's gradient add up.
@@ -22,6 +23,7 @@ from .layout import channel_rows, from_channel_rows, padded_planes
 STRIPE = 1 << 20  # bytes of columns: about half of a core's second-level cache
 GPU_STRIPE = 1 << 28  # a GPU is fed in large portions
 LANES = 16  # how many sums of gw are under way at once; fixed, so that rounding does not depend on the number of cores
+LANE_BYTES = 1 << 27  # and how much memory they may take together; the gw of VGG16's fc6 alone takes more
 
 
 class Stripe(NamedTuple):
@@ -41,7 +43,7 @@ class Stripes:
         self.full_padding = tuple(d * (k - 1) - p for k, p, d in zip(kernel, padding, dilation, strict=True))
 
     def pay(self, x: Any, pixels: int) -> bool:
-        """Whether stripes are worth their trouble: where the columns are larger than the image, and than a stripe."""
+        """Whether stripes are worth their trouble: windows of several pixels, and columns that fill half a stripe."""
         columns = x.shape[1] * self.kernel[0] * self.kernel[1] * pixels
         return self.kernel != (1, 1) and columns * x.itemsize > stripe_bytes(x) // 2
 
@@ -89,7 +91,7 @@ class Stripes:
             return matmul(gcols, x_rows[:, :, stripe.pixels].swapaxes(1, 2)) if gw_wanted else None
 
         stripes = self.cut(x, (N, H, W), rows=OC * KH * KW, products=C)
-        gw = sum_in_lanes(stripe_of_gx, stripes, x)  # (G, OC/G*KH*KW, CG), taps still turned
+        gw = sum_in_lanes(stripe_of_gx, stripes, w)  # (G, OC/G*KH*KW, CG), taps still turned
         if gw_wanted:
             gw = gw.reshape(OC, KH, KW, CG)[:, ::-1, ::-1].transpose(0, 3, 1, 2)  # (OC, CG, KH, KW)
         return from_channel_rows(gx, N, H, W), gw
@@ -105,7 +107,7 @@ class Stripes:
             return matmul(cols, gy_rows[:, :, stripe.pixels].swapaxes(1, 2))  # (G, C/G*KH*KW, OC/G)
 
         rows = w.size // OC * G
-        gw = sum_in_lanes(share_of_gw, self.cut(x, (N, OH, OW), rows, products=OC), x)
+        gw = sum_in_lanes(share_of_gw, self.cut(x, (N, OH, OW), rows, products=OC), w)
         return gw.swapaxes(1, 2).reshape(w.shape)
 
     def scatter(self, gy: Any, x: Any, w: Any) -> Any:
@@ -131,9 +133,8 @@ class Stripes:
     def pieces(self, x: Any, output: tuple[int, int, int], channels: int) -> list[tuple[int, slice, slice]]:
         """(group, images, channels of the group): what `scatter` does at a time, about a stripe's worth of columns."""
         N, OH, OW = output
-        fitting = max(
-            4, stripe_bytes(x) // (self.kernel[0] * self.kernel[1] * OH * OW * x.itemsize)
-        )  # channels of one image
+        channel_bytes = self.kernel[0] * self.kernel[1] * OH * OW * x.itemsize  # the columns of one channel of an image
+        fitting = max(4, stripe_bytes(x) // channel_bytes)
         at_once, images = min(fitting, channels), max(1, fitting // channels)
         return [
             (g, slice(n, min(n + images, N)), slice(c, min(c + at_once, channels)))
@@ -189,9 +190,10 @@ def rows_of_image(n: int, first: int, end: int, OH: int, OW: int) -> Stripe:
     return Stripe(slice(n, n + 1), slice(first, end), slice((n * OH + first) * OW, (n * OH + end) * OW))
 
 
-def sum_in_lanes(work: Any, stripes: list[Stripe], x: Any) -> Any:
-    """Σ work(stripe), on all cores: every lane adds up stripes of its own, in order, and in the end lanes are added."""
-    lanes = min(LANES, len(stripes))
+def sum_in_lanes(work: Any, stripes: list[Stripe], w: Any) -> Any:
+    """Σ work(stripe), arrays as large as w, on all cores: every lane adds up stripes of its own, in order, and in the
+    end the lanes are added."""
+    lanes = max(1, min(LANES, len(stripes), LANE_BYTES // max(1, w.nbytes)))
     sums: list[Any] = [None] * lanes
 
     def lane(i: int) -> None:
@@ -202,7 +204,7 @@ def sum_in_lanes(work: Any, stripes: list[Stripe], x: Any) -> Any:
             else:
                 sums[i] += term
 
-    share(lane, range(lanes), x)
+    share(lane, range(lanes), w)
     total = sums[0]
     for other in sums[1:]:
         if other is not None:

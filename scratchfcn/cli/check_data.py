@@ -10,7 +10,7 @@ import typer
 
 def check_data_command(
     data: Annotated[Path, typer.Option(help="Folder of the data set: images/ and masks/, or CamVid's.")],
-    num_classes: Annotated[int | None, typer.Option(help="Classes in the masks. [default: as the data says]")] = None,
+    num_classes: Annotated[int | None, typer.Option(help="Classes in the masks. (default: as the data says)")] = None,
     fix: Annotated[str | None, typer.Option(help="binary: write 0/255 masks as 0/1 into a new folder.")] = None,
 ) -> None:
     """Open every pair of every split; report sizes, values and how often each class occurs."""

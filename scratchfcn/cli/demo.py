@@ -18,7 +18,7 @@ def demo_command(
     steps: Annotated[int, typer.Option(help="Training steps of 8 images.")] = STEPS,
     seed: Annotated[int, typer.Option(help="Seed of the images and the weights.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    output_dir: Annotated[Path | None, typer.Option(help="Where the run goes. [default: runs/demo1, demo2 …]")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Where the run goes. (default: runs/demo1, demo2 …)")] = None,
 ) -> None:
     """Train an FCN-8s on generated shapes for about a minute, and show what it learned."""
     from ..training import SHAPES, Config, RunFolder, SettingError, free_run_folder

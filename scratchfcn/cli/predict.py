@@ -20,7 +20,7 @@ def predict_command(
     alpha: Annotated[float, typer.Option(help="How opaque the overlay's colours are, 0 to 1.")] = 0.5,
     size: Annotated[str | None, typer.Option(help="Network's image size WIDTHxHEIGHT, or 'native'.")] = None,
     output_dir: Annotated[
-        Path | None, typer.Option(help="Where to write. [default: predictions beside --weights]")
+        Path | None, typer.Option(help="Where to write. (default: predictions beside --weights)")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:

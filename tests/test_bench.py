@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,47 @@ def test_both_libraries_do_the_same(task: str, batch_norm: bool) -> None:
         np.testing.assert_allclose(ours.model.state_dict()[name], t.detach().numpy(), atol=1e-4, err_msg=name)
 
 
+def test_torch_computes_no_gradients_in_an_inference_and_keeps_to_its_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        theirs = TorchRun(Case("inference", "fcn8s_small", 1, 16, 16), threads=2)
+        assert theirs.threads() == 2
+        assert not theirs().requires_grad
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_steps_memory_floor_has_the_optimizer() -> None:
+    step, inference = (worker.examine(TINY.to_plain() | {"task": t}, "cpu", False) for t in ("step", "inference"))
+    flop, least_bytes, _ = per_op.total_work(ScratchRun(TINY))
+    learned = sum(p.size for p in ScratchRun(TINY).optimizer.parameters)
+    assert (step["flop"], step["least_bytes"]) == (flop, least_bytes + 5 * 4 * learned)
+    assert inference["least_bytes"] < least_bytes
+
+
+@pytest.mark.parametrize(
+    ("differences", "told"),
+    [
+        ({"scores": 1e-6, "gradients": 5e-3}, False),
+        ({"scores": 2e-3}, True),
+        ({"scores": 0.0, "gradients": 0.02}, True),
+        ({"scores": float("nan")}, True),
+    ],
+)
+def test_results_that_differ_are_told(differences: dict[str, float], told: bool) -> None:
+    c = comparison([[0.2]], [[0.1]])
+    c.work["differences"] = differences
+    assert ("do not compute the same" in " ".join(report.times_lines([c], FLOORS, Settings(1)))) == told
+    assert json.loads(session.as_json({"a": [differences]}))["a"][0]["scores"] in (None, differences["scores"])
+
+
+def test_nan_is_a_difference() -> None:
+    ones, nan = np.ones(2), np.array([1.0, np.nan])
+    found = largest_differences({"scores": ones, "a": nan, "b": ones}, {"scores": ones, "a": ones, "b": ones})
+    assert found["scores"] == 0
+    assert np.isnan(found["gradients"])
+
+
 def test_differences_are_relative_to_the_largest_value() -> None:
     a = {"scores": np.array([1.0, -4.0]), "w": np.array([2.0]), "v": np.array([0.0])}
     b = {"scores": np.array([1.5, -5.0]), "w": np.array([2.0]), "v": np.array([0.0])}
@@ -212,6 +254,14 @@ def test_ops_without_products() -> None:
     assert back.bytes == 4 * (4 + 16)
     add, passed_on = work_of(ops.Add(), zeros(1, 1, 4, 4), zeros(1, 1, 4, 4))
     assert (add.bytes, passed_on.bytes) == (4 * 48, 0)
+
+
+def test_batch_norm_backward_by_hand() -> None:
+    """Reads gy and x, writes gx and the gradients of γ and β."""
+    norm = ops.BatchNorm2d(zeros(3), np.ones(3, np.float32), training=True, momentum=0.1, eps=1e-5)
+    forward, backward = work_of(norm, np.ones((2, 3, 4, 5), np.float32), zeros(3), zeros(3))
+    assert (forward.flop, backward.flop) == (0, 0)
+    assert backward.bytes == 4 * (120 + 120 + 120 + 3 + 3)
 
 
 # --- op by op -----------------------------------------------------------------------------------------------
@@ -281,6 +331,7 @@ def test_rows_add_up_to_the_step() -> None:
     first = rows[0]
     assert (first.op, first.layer, first.output) == ("conv2d", "backbone.stage1.0", (2, 16, 32, 32))
     assert first.product_s > 0
+    assert all(r.product_s <= r.seconds for r in rows if r.products)
     assert rows[1].product_s is None
     learned = sum(p.size for p in run.model.parameters())
     assert rows[-2].bytes == 5 * 4 * learned
@@ -288,6 +339,25 @@ def test_rows_add_up_to_the_step() -> None:
     assert flop == sum(row.flop for row in rows)
     assert least_bytes == sum(row.bytes for row in rows[:-2])
     assert scores.shape == (2, 21, 32, 32)
+
+
+def test_rows_and_the_rest_are_the_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by one with every look: an op takes 1, and the step as many as were looked at."""
+    run, looks = ScratchRun(TINY), iter(range(10**9))
+    monkeypatch.setattr(per_op, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
+    monkeypatch.setattr(per_op, "seconds_of", lambda product, device: 5.0)
+    rows = per_op.measure_ops(run, repeats=2)
+    timed = sum(2 for r in rows[:-2]) + 1  # forward and backward of each, and SGD
+    assert all((r.forward_s, r.backward_s) == (1, 1) for r in rows[:-2])
+    assert rows[-2].seconds == 1
+    assert sum(r.seconds for r in rows) == 2 * timed + 1
+    assert all(r.product_s == r.seconds for r in rows if r.products)  # never more than the op itself
+    assert rows[0].around == "builds columns"
+    assert {r.around for r in rows if r.op in ("conv2d", "conv1x1") and r.layer.startswith("score")} == {
+        "moves channels"
+    }
+    assert {r.around for r in rows if r.op == "conv_transpose2d"} == {"rearranges pixels"}
+    assert "gradients" in words.bound(rows[-1], FLOORS)
 
 
 def test_huge_products_are_timed_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,6 +385,16 @@ def test_floors_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         parallel.set_threads(before)
 
 
+@pytest.mark.parametrize("sizes", [(5, 300, 9000), (9000, 300, 5), (5, 9000, 7), (40, 1, 1)])
+def test_a_striped_product_has_every_number(sizes: tuple[int, int, int]) -> None:
+    M, K, P = sizes
+    y = zeros(M, P)
+    floors.striped_product(np.ones((M, K), np.float32), np.ones((K, P), np.float32), y)()
+    if max(sizes) != K:  # a sum over stripes lies elsewhere
+        np.testing.assert_array_equal(y, K)
+    assert floors.product_seconds(M, K, P, repeats=1) > 0
+
+
 def test_slices_cover_everything_once() -> None:
     for length in (1, 5, 64, 1001):
         parts = floors.slices(length)
@@ -334,15 +414,34 @@ def row(seconds: float, flop: float = 0, size: float = 0, product: float | None 
         (row(1e-3, size=2e7, op="relu"), "cache: its 20 MB"),
         (row(1e-5, size=100, op="relu"), "small: "),
         (row(1e-5, op="crop"), "a view: nothing moves"),
-        (row(1e-2, 9e8, 1e3, 9.5e-3), "matrix product: 95 of 100 GFLOP/s, near the best"),
+        (row(1e-2, 9e8, 1e3, 9.3e-3), "matrix product: 97 of 100 GFLOP/s, near the best"),
+        (row(1e-2, 9e8, 1e3, 9.8e-3), "matrix product: 90 of 100 GFLOP/s, near the best"),
         (row(1e-2, 5e8, 1e3, 9e-3), "matrix product: 56 of 100 GFLOP/s: 16 output channels make thin matrices"),
         (row(1e-2, 2e8, 1e3, 4e-3), "around the product: it takes 4.00 of 10.0 ms (50 of 100 GFLOP/s: 16 output"),
         (row(1e-2, 1e7, 8e7, 9e-3), "memory: 0.1 FLOP for every byte, so its 80 MB take longer"),
         (row(1e-2, op="other"), "Python between the ops"),
+        (row(1e-4, size=1e5, op="relu"), "small: the calls around it take longer than its data"),
     ],
 )
 def test_a_sentence_says_what_bounds_an_op(measured: Row, sentence: str) -> None:
     assert words.bound(measured, FLOORS).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("op", "product", "sentence"),
+    [
+        ("conv2d", (64, 64, 64, 1), ", below the best: this shape, or a disturbed machine"),
+        ("conv2d", (64, 576, 1, 1), ": 1 pixel makes thin matrices"),
+        ("conv2d", (64, 1, 99, 1), ": windows of 1 number make thin matrices"),
+        ("conv2d", (1, 64, 99, 1), ": 1 output channel makes thin matrices"),
+        ("conv_transpose2d", (16, 21, 99, 1), ": 16 numbers a stamp make thin matrices"),
+    ],
+)
+def test_only_thin_matrices_are_called_thin(op: str, product: tuple[int, int, int, int], sentence: str) -> None:
+    made = Row(op, "layer", (1,), 1e-2, 0.0, 10**8, 100, [product], 1e-2)
+    assert words.thinness(made) == sentence
+    explained = any(line.startswith("thin:") for line in report.ops_lines([made], FLOORS))
+    assert explained == ("thin" in sentence)
 
 
 def test_the_floor_is_arithmetic_or_memory() -> None:
@@ -395,7 +494,7 @@ def test_the_libraries_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(suite, "in_a_process", answer)
     result = suite.compare(Settings(3, rounds=2), TINY)
-    assert asked == ["examine", "scratchfcn", "torch", "scratchfcn", "torch"]
+    assert asked == ["examine", "scratchfcn", "torch", "torch", "scratchfcn"]
     assert result.threads == {"scratchfcn": 3, "torch": 3}
 
 
@@ -591,7 +690,22 @@ def test_floors_are_the_fastest_that_was_measured(monkeypatch: pytest.MonkeyPatc
     assert "multiplied at 100 GFLOP/s before this measurement and at 50 after" in console.export_text()
     measuring.measure_floors_again(product=130e9)
     assert measuring.results["floors"]["flops"] == 130e9
+    assert "floors are now those of 130 GFLOP/s and 10.0 GB/s, before 100 GFLOP/s" in console.export_text(clear=False)
     assert "warning" not in console.export_text()
+
+
+def test_floors_in_the_file_are_the_last_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    speeds = iter([100e9, 100e9, 400e9])
+    monkeypatch.setattr(suite, "measure_floors", lambda settings: FLOORS | {"flops": next(speeds)})
+    monkeypatch.setattr(suite, "measure_per_op", lambda settings, case: [row(1.0, 8e9, 1e3, 0.9)])
+    measuring = session.Session(Settings(1), Console(file=io.StringIO(), width=300), "PyTorch")
+    measuring.start()
+    measuring.ops(TINY)
+    measuring.ops(TINY)
+    measuring.write(tmp_path / "b.json", None)
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert found["floors"]["flops"] == 400e9
+    assert [ops["rows"][0]["floor_s"] for ops in found["ops"]] == [0.02, 0.02]
 
 
 def test_own_work_is_not_other_work() -> None:
@@ -605,16 +719,58 @@ def test_own_work_is_not_other_work() -> None:
     assert machine.busy_seconds() - before[0] > 0.1
 
 
-@pytest.mark.parametrize("width", [80, 160])
-def test_tables_fit_the_terminal(width: int) -> None:
-    rows = per_op.measure_ops(ScratchRun(TINY), repeats=1)
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    """Name → (the function that makes a table for a width, what it must show whatever the width)."""
+    large = Case("inference", "fcn8s_vgg16", 1, 1024, 2048, recipe="caffe")
+    rows = [
+        Row("conv_transpose2d", "backbone.stage5.2", (8, 512, 96, 96), 1.2345, 0.0123, 10**10, 10**7, [], 0.5),
+        Row("softmax_cross_entropy", "after upscore_pool4", (), 0.0456, 0.0789, 0, 10**6, []),
+        Row("relu", "after score_pool3", (1, 1), 1e-5, 0.0, 0, 10**3, []),
+        Row("other", "outside the ops", (), 0.25, 0.0, 0, 0, []),
+    ]
+    both = {"scratchfcn": {"base": 10**8, "peak": 10**10}, "torch": {"base": 10**8, "peak": 5 * 10**9}}
+    made = [
+        Comparison(case, {"scratchfcn": [[12.345]], "torch": [[1.5]]}, {}, {"flop": 10**12, "least_bytes": 10**10})
+        for case in (TINY, large)
+    ]
+    grown = [
+        Comparison(case, {"scratchfcn": [[s]], "torch": [[1.5 * s]]}, {}, {})
+        for case, s in zip(cases.scaling_cases(None, None, None), (0.1, 0.45, 12.345), strict=True)
+    ]
+    fed = {"model": "fcn8s_small", "summary": {"first epoch": suite.fed([{"step": 1, "loop": 2, "waiting": 0.5}], 8)}}
+    return {
+        "ops": (lambda w: report.ops_table(TINY, rows, FLOORS, w), ["× floor", "1,234", "12.3", "1,530", "78.9"]),
+        "times": (
+            lambda w: report.times_table(made, FLOORS, w),
+            ["floor", "12,345", "8.23", "1,500", "1,000", "1x3x1024x2048", "PyTorch", "ratio"],
+        ),
+        "memory": (
+            lambda w: report.memory_table([(TINY, both), (large, both)], w),
+            ["10,000", "5,000", "2.02", "1x3x1024x2048", "ratio"],
+        ),
+        "scaling": (
+            lambda w: report.scaling_table(grown, [both] * 3, w),
+            ["12,345", "18,518", "10,000", "5,000", "1024x2048", "PyTorch"],
+        ),
+        "pipeline": (lambda w: report.pipeline_table(fed, w), ["waiting", "first epoch", "50%", "25.0%"]),
+    }
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+@pytest.mark.parametrize("name", ["ops", "times", "memory", "scaling", "pipeline"])
+def test_tables_fit_the_terminal(tables: dict[str, Any], name: str, width: int) -> None:
+    make, expected = tables[name]
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(report.ops_table(TINY, rows, FLOORS, width))
-    console.print(report.times_table([comparison([[0.2]], [[0.1]])], FLOORS, width))
-    text = console.export_text()
-    for heading in ("× floor", "share", "memory floor", "2.00"):
-        assert heading in text
-    assert ("2x16x32x32" in text) == (width == 160)
+    console.print(make(width))
+    lines = console.export_text().splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= width
+    assert "…" not in "".join(lines)
+    for text in expected:
+        assert any(text in line for line in lines), text
+    for column, priority in (("8x512x96x96", "ops"), ("memory floor", "times"), ("131,072", "scaling")):
+        if priority == name:
+            assert any(column in line for line in lines) == (width == 160), column
 
 
 @pytest.mark.usefixtures("quick")
@@ -673,6 +829,11 @@ def test_unequal_threads_and_unsteady_rounds_are_told() -> None:
         (("scaling", "--size", "1x3x3"), "must be 4 or more"),
         (("--device", "tpu"), "device 'tpu' is not known"),
         (("--json", "."), "is a folder"),
+        (("--json", "/dev/null"), "not an ordinary file"),
+        (("--json", "new.png", "--plot", "./new.png"), "the same file"),
+        (("--plot", "new.jpg"), "ends in .png"),
+        (("step", "--data", "nowhere"), "--data is for pipeline only"),
+        (("--model", "fcn8s_vgg16", "--batch-norm"), "fcn8s_vgg16 has no batch norm"),
         (("pipeline", "--data", "nowhere", "--threads", "1"), "nowhere"),
         (
             ("--size", "1x16x16", "--batch-norm", "--against", "none", "--threads", "1"),
@@ -686,6 +847,55 @@ def test_what_cannot_be_is_one_clear_message(args: tuple[str, ...], words: str) 
     assert result.exit_code == 2, said(result)
     assert words in said(result)
     assert "Traceback" not in said(result)
+
+
+def test_data_is_looked_at_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "measure_floors", lambda settings: pytest.fail("measured"))
+    result = run("step", "pipeline", "--data", "nowhere", "--threads", "1")
+    assert result.exit_code == 2, said(result)
+    assert "nowhere" in said(result)
+
+
+def test_what_was_measured_before_an_error_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(settings: Settings, case: Case) -> Any:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(suite, "measure_floors", lambda settings: FLOORS)
+    monkeypatch.setattr(suite, "compare", lambda settings, case: comparison([[0.2]], None))
+    monkeypatch.setattr(suite, "measure_memory", fail)
+    result = run("step", "memory", "--no-per-op", "--threads", "1", "--json", tmp_path / "b.json")
+    assert result.exit_code != 0
+    assert json.loads((tmp_path / "b.json").read_text())["times"][0]["libraries"]
+    run("memory", "--threads", "1", "--json", tmp_path / "none.json")
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_without_torch_no_column_is_empty() -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(report.times_table([comparison([[0.2]], None)], FLOORS, 200))
+    lines = " ".join(report.times_lines([comparison([[0.2]], None)], FLOORS, Settings(1, against_torch=False)))
+    console.print(report.memory_table([(TINY, {"scratchfcn": {"base": 10**8, "peak": 2 * 10**8}})], 200))
+    for word in ("PyTorch", "ratio", "range", "–"):
+        assert word not in console.export_text(clear=False) + lines
+
+
+def test_help_names_the_defaults() -> None:
+    text = said(run("--help"))
+    assert "(default:" in text
+
+
+def test_a_picture_of_many_ops_says_that_some_are_missing() -> None:
+    from matplotlib.figure import Figure
+
+    from scratchfcn.bench.plot import MOST_OPS, draw_ops
+
+    rows = [*(row(i + 1.0) for i in range(20)), row(1e-3, op="other")]
+    axes = Figure().subplots()
+    draw_ops(axes, report.ops_plain(TINY, rows, FLOORS))
+    assert axes.get_title(loc="left").endswith(f"the slowest {MOST_OPS} of 21 ops")
+    assert axes.get_yticklabels()[-1].get_text() == "other layer"
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert set(legend) == {"forward", "floor: the least time this machine needs"}
 
 
 def test_a_gpu_that_is_not_there_is_an_error() -> None:

@@ -88,7 +88,9 @@ class TorchRun:
 
         if device != "cpu" and not torch.cuda.is_available():
             raise DeviceError(f"PyTorch cannot use {device}: this build of it has no CUDA\n  fix: --against none")
+        keep_freed_memory()  # the same for both
         torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 in both, on a GPU
         self.torch, self.case, self.device = torch, case, device
         self.model = build_twin(case.model, CLASSES, **case.options())
         copy_weights(our_model(case), self.model)
@@ -128,6 +130,7 @@ def make_run(library: str, case: Case, device: str, threads: int) -> ScratchRun 
 
 def largest_differences(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:
     """How far the two are apart, each array relative to its largest value: of the scores, and the worst gradient.
+    NaN where either has one.
 
     Errors: ValueError where one has an array that the other has not.
     """
@@ -135,7 +138,7 @@ def largest_differences(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarra
         raise ValueError(f"the two libraries compute different things: {sorted(ours.keys() ^ theirs.keys())}")
     apart = {name: relative_difference(ours[name], theirs[name]) for name in ours}
     scores = apart.pop("scores")
-    return {"scores": scores, **({"gradients": max(apart.values())} if apart else {})}
+    return {"scores": scores, **({"gradients": float(np.max(list(apart.values())))} if apart else {})}
 
 
 def relative_difference(a: np.ndarray, b: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backend import synchronize
 from ..nn import Module
+from ..ops import Conv1x1, Conv2d, ConvTranspose2d
 from ..tensor import Function
 from .floors import product_seconds
 from .libraries import ScratchRun
@@ -33,6 +34,7 @@ class Call:
     input_bytes: list[int]
     forward: Work
     forward_s: float
+    around: str = ""  # what it does beside its matrix products
     backward: Work = field(default_factory=lambda: Work(0, 0, []))
     backward_s: float = 0.0
 
@@ -71,7 +73,8 @@ class Recorder:
         y, seconds = self.timed(method, function, *arrays)
         sizes = [0 if a is None else a.nbytes for a in arrays]
         layer = self.layer_of(arrays)
-        call = Call(function.name, layer, y.shape, sizes, forward_work(function, arrays, y), seconds)
+        work = forward_work(function, arrays, y)
+        call = Call(function.name, layer, y.shape, sizes, work, seconds, around(function, arrays))
         function.bench_call = call  # where backward finds it
         self.calls.append(call)
         return y
@@ -111,6 +114,15 @@ def recording(model: Module, device: str = "cpu") -> Iterator[Recorder]:
             setattr(op, name, method)
 
 
+def around(function: Function, arrays: tuple[Any, ...]) -> str:
+    """What a convolution does beside its matrix products; empty for other ops."""
+    if isinstance(function, ConvTranspose2d):
+        return "adds up stamps" if function.stride == (1, 1) else "rearranges pixels"
+    if isinstance(function, Conv2d) and arrays[1].shape[2:] != (1, 1):
+        return "builds columns"
+    return "moves channels" if isinstance(function, Conv2d | Conv1x1) else ""
+
+
 def recorded(recorder: Recorder, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """`method`, going through the recorder."""
     if name == "forward":
@@ -130,7 +142,8 @@ def all_ops(root: type[Function] = Function) -> list[type[Function]]:
 class Row:
     """One line of the table: an op, forward and backward together. Seconds are medians over the steps.
 
-    product_s: of the op's matrix products alone, or None. "other" is what no op accounts for.
+    product_s: of the op's matrix products alone, or None. around: what there is beside them, in words. "other" is what
+    no op accounts for.
     """
 
     op: str
@@ -142,6 +155,7 @@ class Row:
     bytes: int
     products: list[Product]
     product_s: float | None = None
+    around: str = ""
 
     @property
     def seconds(self) -> float:
@@ -174,15 +188,15 @@ def measure_ops(run: ScratchRun, repeats: int) -> list[Row]:
     if optimizing:
         rows.append(optimizer_row(run, median(optimizing)))
     rest = median(seconds) - sum(row.seconds for row in rows)
-    rows.append(Row("other", "outside the ops", (), max(0.0, rest), 0.0, 0, 0, []))
+    adding = "gradients that are added where paths meet" if run.case.task == "step" else ""
+    rows.append(Row("other", "outside the ops", (), max(0.0, rest), 0.0, 0, 0, [], around=adding))
     return rows
 
 
 def row_of(calls: tuple[Call, ...], device: str) -> Row:
     """The same op in every step, as one row."""
     first = calls[0]
-    products = first.forward.products + first.backward.products
-    return Row(
+    row = Row(
         first.op,
         first.layer,
         first.output,
@@ -190,9 +204,12 @@ def row_of(calls: tuple[Call, ...], device: str) -> Row:
         median(call.backward_s for call in calls),
         first.forward.flop + first.backward.flop,
         first.forward.bytes + first.backward.bytes,
-        products,
-        sum(seconds_of(product, device) for product in products) if products else None,
+        first.forward.products + first.backward.products,
+        around=first.around,
     )
+    if row.products:  # within the op they have taken no longer than the op, whatever they take by themselves
+        row.product_s = min(row.seconds, sum(seconds_of(product, device) for product in row.products))
+    return row
 
 
 def seconds_of(product: Product, device: str) -> float:

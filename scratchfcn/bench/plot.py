@@ -88,18 +88,21 @@ def draw_memory(axes: Axes, memory: list[dict[str, Any]]) -> None:
 
 
 def draw_ops(axes: Axes, ops: dict[str, Any]) -> None:
-    """The slowest ops in the order of the network: forward, then backward, and the floor as a line."""
-    slowest = sorted(ops["rows"], key=lambda row: -row["seconds"])[:MOST_OPS]
+    """The slowest ops, and what no op accounts for, in the order of the network: forward, then backward, and the floor
+    as a line."""
+    slowest = sorted(ops["rows"], key=lambda row: (row["op"] != "other", -row["seconds"]))[:MOST_OPS]
     rows = [row for row in ops["rows"] if row in slowest]
+    trains = any(row["backward_s"] for row in ops["rows"])
     for i, row in enumerate(rows):
         forward, backward, floor = (1000 * row[key] for key in ("forward_s", "backward_s", "floor_s"))
         axes.barh(i, forward, 0.7, color=BLUE, label="forward" if i == 0 else None)
-        axes.barh(i, backward, 0.7, left=forward, color=GREEN, label="backward" if i == 0 else None)
+        axes.barh(i, backward, 0.7, left=forward, color=GREEN, label="backward" if i == 0 and trains else None)
         if floor:
             axes.plot([floor, floor], [i - 0.42, i + 0.42], color="black", linewidth=2)
-    axes.plot([], [], color="black", linewidth=2, label="floor")
+    axes.plot([], [], color="black", linewidth=2, label="floor: the least time this machine needs")
     name_rows(axes, [f"{row['op']} {row['layer']}" for row in rows], size=8)
-    axes.set_title(f"{ops['name']}, op by op", loc="left", fontsize=10)
+    cut = f": the slowest {len(rows)} of {len(ops['rows'])} ops" if len(rows) < len(ops["rows"]) else ""
+    axes.set_title(f"{ops['name']}, op by op{cut}", loc="left", fontsize=10)
     axes.set_xlabel("milliseconds")
     axes.legend(frameon=False, fontsize=8, loc="best")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -12,22 +12,69 @@ from rich.text import Text
 from .cases import Case
 from .per_op import Row
 from .suite import Comparison, Settings
-from .words import bound, floor_seconds, milliseconds
+from .words import THIN, bound, floor_seconds, milliseconds
 
-WIDE = 110  # columns of a terminal that has room for everything
+WIDE = 160  # columns of a terminal that has room for everything
+LONGEST_WORD = 14  # of a name, before it is folded within: room for 1x3x1024x2048,
 SHOWN_SHARE = 0.01  # of the step; smaller ops are added up in one line
 KINK = 1e-4  # gradients differ by less, unless rounding has turned a ReLU on or off
+SAME = {"scores": 1e-3, "gradients": 1e-2}  # relative differences above these are no rounding
 UNSTEADY = 1.4  # the largest ratio of a round over the smallest
 PIPELINE_FED = 0.9  # of the step's own rate
 
 
-def new_table(title: str, *headings: str, words: int = 1) -> Table:
-    """A table whose first `words` columns are text, folded where the terminal is narrow, and the others numbers."""
+class Column(NamedTuple):
+    """heading: with a line break where it may be broken. text: words, which may be folded, rather than a number.
+    priority: where the terminal is narrow, the column with the largest goes first; 0 always stays."""
+
+    heading: str
+    text: bool = False
+    priority: int = 0
+
+    def widths(self, cells: Sequence[str]) -> tuple[int, int]:
+        """The least and the most characters that the column has use for."""
+        most = max(map(len, [*self.heading.split("\n"), *cells]))
+        if not self.text:
+            return most, most
+        longest = max((len(word) for text in (self.heading, *cells) for word in text.split()), default=1)
+        return min(longest, LONGEST_WORD), most
+
+
+def fitted(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str] | None], width: int) -> Table:
+    """A table of the console's `width` at most. Where that is narrow, headings are broken, then words folded, then the
+    least important columns left out; numbers stay whole. None among the rows draws a line."""
+    cells = [[row[i] for row in rows if row is not None] for i in range(len(columns))]
+    unbroken = [column._replace(heading=column.heading.replace("\n", " ")) for column in columns]
+    if room(unbroken, cells, width) >= 0:
+        columns = unbroken
+    kept = list(range(len(columns)))
+    while room([columns[i] for i in kept], [cells[i] for i in kept], width) < 0:
+        worst = max(kept, key=lambda i: (columns[i].priority, i))
+        if columns[worst].priority == 0:
+            break
+        kept.remove(worst)
+    left = max(0, room([columns[i] for i in kept], [cells[i] for i in kept], width))
     table = Table(title=Text(title), title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, heading in enumerate(headings):
-        text = i < words
-        table.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=12 if text else None)
+    for i in kept:
+        least, most = columns[i].widths(cells[i])
+        size = min(most, least + left)
+        left -= size - least
+        if columns[i].text:
+            table.add_column(columns[i].heading, justify="left", overflow="fold", width=size)
+        else:
+            table.add_column(columns[i].heading, justify="right", no_wrap=True, width=size)
+    for row in rows:
+        if row is None:
+            table.add_section()
+        else:
+            table.add_row(*[Text(row[i]) for i in kept])
     return table
+
+
+def room(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> int:
+    """How many characters are left if every column is as narrow as it can be; negative where they do not fit."""
+    between = 2 * len(columns) + 1  # the spaces that SIMPLE_HEAD and the padding put there
+    return width - between - sum(column.widths(each)[0] for column, each in zip(columns, cells, strict=True))
 
 
 def short(layer: str) -> str:
@@ -67,6 +114,14 @@ def unsteady(before: float, now: float) -> str:
     )
 
 
+def floors_changed(before: dict[str, float], now: dict[str, float]) -> str:
+    """What the floors below are measured against from now on; empty where nobody would see a difference."""
+    texts = [f"{f['flops'] / 1e9:,.0f} GFLOP/s and {f['bandwidth'] / 1e9:.1f} GB/s" for f in (before, now)]
+    if texts[0] == texts[1]:
+        return ""
+    return f"this machine proved faster: floors are now those of {texts[1]}, before {texts[0]}"
+
+
 def plural(count: int, word: str) -> str:
     return f"{count} {word}{'s' * (count != 1)}"
 
@@ -76,30 +131,33 @@ def plural(count: int, word: str) -> str:
 
 def times_table(comparisons: Sequence[Comparison], floors: dict[str, float], width: int = WIDE) -> Table:
     """A row per case: both libraries, their ratio, and the floors. width: of the terminal."""
-    extra = ["range", "images/s"] * (width >= WIDE)
-    headings = ["case", "scratchfcn", "PyTorch", "ratio", *extra, "GEMM floor", "memory floor"]
-    table = new_table("milliseconds a call (medians)", *headings)
+    both = any(c.ratios for c in comparisons)
+    columns = [
+        Column("case", text=True),
+        Column("scratchfcn"),
+        *[Column("PyTorch"), Column("ratio"), Column("range", priority=3)] * both,
+        Column("images/s", priority=4),
+        Column("GEMM\nfloor", priority=1),
+        Column("memory\nfloor"),
+    ]
+    rows = []
     for c in comparisons:
-        ratio, ratios = "–", "–"
-        if c.ratios:
-            ratio, ratios = f"{c.ratio:.2f}", f"{min(c.ratios):.2f}–{max(c.ratios):.2f}"
-        table.add_row(
-            Text(c.case.name),
-            milliseconds(c.seconds()),
-            milliseconds(c.seconds("torch")) if c.ratios else "–",
-            ratio,
-            *[ratios, f"{c.case.N / c.seconds():.3g}"][: len(extra)],
-            milliseconds(c.work["flop"] / floors["flops"]),
-            milliseconds(c.work["least_bytes"] / floors["bandwidth"]),
-        )
-    return table
+        against: list[str] = []
+        if both:
+            spread = f"{min(c.ratios):.2f}–{max(c.ratios):.2f}"
+            against = [milliseconds(c.seconds("torch")), f"{c.ratio:.2f}", spread]
+        floor_cells = [c.work["flop"] / floors["flops"], c.work["least_bytes"] / floors["bandwidth"]]
+        rate = f"{c.case.N / c.seconds():.3g}"
+        rows.append([c.case.name, milliseconds(c.seconds()), *against, rate, *map(milliseconds, floor_cells)])
+    return fitted("milliseconds a call (medians)", columns, rows, width)
 
 
 def times_lines(comparisons: Sequence[Comparison], floors: dict[str, float], settings: Settings) -> list[str]:
     """What the table means."""
+    rounds = f"{plural(settings.rounds, 'round')} of up to {plural(settings.repeats, 'call')}"
+    by_turns = ", the libraries by turns, each in a process of its own; ratio = our time / PyTorch's, the median of the"
     lines = [
-        f"{plural(settings.rounds, 'round')} of up to {settings.repeats} calls, the libraries by turns, each in a "
-        "process of its own; ratio = our time / PyTorch's, the median of the rounds'",
+        f"{rounds}{by_turns} rounds'" if any(c.ratios for c in comparisons) else f"{rounds}, each in a new process",
         "GEMM floor: the case's multiplications at the speed of the fastest matrix product; memory floor: every op "
         "reads its inputs once and writes its outputs once",
     ]
@@ -112,7 +170,9 @@ def times_lines(comparisons: Sequence[Comparison], floors: dict[str, float], set
         if c.work["differences"]:
             found = " and ".join(f"{what} by {value:.0e}" for what, value in c.work["differences"].items())
             lines.append(f"  same weights, same images: PyTorch's results differ in {found} of the largest")
-            if c.work["differences"].get("gradients", 0) > KINK:
+            if not same(c.work["differences"]):
+                lines.append("  warning: the libraries do not compute the same")
+            elif c.work["differences"].get("gradients", 0) > KINK:
                 lines.append("  (a value next to a kink, of a ReLU or a maximum, was rounded to the other side of it)")
         if c.ratios and max(c.ratios) > UNSTEADY * min(c.ratios):
             lines.append(
@@ -124,27 +184,40 @@ def times_lines(comparisons: Sequence[Comparison], floors: dict[str, float], set
     return lines
 
 
+def same(differences: dict[str, float]) -> bool:
+    """Whether the two libraries' results are as near as rounding lets them be; NaN is not."""
+    return all(value <= SAME[what] for what, value in differences.items())
+
+
 # --- ops --------------------------------------------------------------------------------------------------
 
 
 def ops_table(case: Case, rows: Sequence[Row], floors: dict[str, float], width: int = WIDE) -> Table:
     """A row per op that takes at least a hundredth of the whole; the others in one line. width: of the terminal."""
-    wide = width >= WIDE
-    headings = ["op", "layer", "forward", "backward", "share", "GFLOP/s", "floor", "× floor"]
-    table = new_table(f"{case.name}, op by op (milliseconds)", *headings, *["product", "output"] * wide, words=2)
+    columns = [
+        Column("op", text=True),
+        Column("layer", text=True),
+        Column("forward"),
+        Column("backward"),
+        Column("share", priority=1),
+        Column("GFLOP/s", priority=3),
+        Column("floor", priority=2),
+        Column("product", priority=4),
+        Column("output", priority=5),
+        Column("× floor"),
+    ]
     whole = sum(row.seconds for row in rows)
     shown, small = large_and_small(rows)
-    for row in shown:
-        extra = [product_cell([row]), "x".join(map(str, row.output))] * wide
-        table.add_row(Text(row.op), Text(short(row.layer)), *numbers([row], whole, floors), *extra)
+    lines: list[Sequence[str] | None] = [
+        [row.op, short(row.layer), *numbers([row], whole, floors, "x".join(map(str, row.output)))] for row in shown
+    ]
     if small:
-        table.add_row(f"{len(small)} smaller", "", *numbers(small, whole, floors), *[product_cell(small)] * wide)
-    table.add_section()
-    table.add_row("sum", "", *numbers(rows, whole, floors), *[product_cell(rows)] * wide)
-    return table
+        lines.append([f"{len(small)} smaller", "", *numbers(small, whole, floors)])
+    lines += [None, ["sum", "", *numbers(rows, whole, floors)]]
+    return fitted(f"{case.name}, op by op (milliseconds)", columns, lines, width)
 
 
-def numbers(rows: Sequence[Row], whole: float, floors: dict[str, float]) -> list[str]:
+def numbers(rows: Sequence[Row], whole: float, floors: dict[str, float], output: str = "") -> list[str]:
     """The numeric cells of a row, or of several added up."""
     forward, backward = sum(row.forward_s for row in rows), sum(row.backward_s for row in rows)
     flop, floor = sum(row.flop for row in rows), sum(floor_seconds(row, floors) for row in rows)
@@ -154,6 +227,8 @@ def numbers(rows: Sequence[Row], whole: float, floors: dict[str, float]) -> list
         f"{(forward + backward) / whole:.1%}",
         f"{flop / (forward + backward) / 1e9:.0f}" if flop else "",
         milliseconds(floor) if floor else "",
+        product_cell(rows),
+        output,
         f"{(forward + backward) / floor:.1f}" if floor else "",
     ]
 
@@ -181,6 +256,11 @@ def ops_lines(rows: Sequence[Row], floors: dict[str, float], most: int = 12) -> 
     ]
     slowest = sorted(large_and_small(rows)[0], key=lambda row: -row.seconds)[:most]
     lines += [f"  {row.seconds / whole:5.1%}  {row.op} {short(row.layer)}: {bound(row, floors)}" for row in slowest]
+    if any("thin matrices" in line for line in lines):
+        lines.append(
+            f"thin: a side is shorter than {THIN}, so each number that was fetched is used only a few times, which is "
+            "slower to multiply"
+        )
     return lines
 
 
@@ -207,17 +287,23 @@ def ops_plain(case: Case, rows: Sequence[Row], floors: dict[str, float]) -> dict
 Memory = dict[str, dict[str, int]]  # library → base and peak, in bytes
 
 
-def memory_table(measured: Sequence[tuple[Case, Memory]]) -> Table:
-    """A row per case: what it takes at most, and how much of that is the network and the libraries themselves."""
-    table = new_table(
-        "memory (MB)", "case", "scratchfcn peak", "of it for the call", "PyTorch peak", "of it for the call", "ratio"
-    )
+def memory_table(measured: Sequence[tuple[Case, Memory]], width: int = WIDE) -> Table:
+    """A row per case: what it takes at most, and how much of that is not the network and the libraries themselves."""
+    both = any("torch" in memory for _, memory in measured)
+    columns = [
+        Column("case", text=True),
+        Column("scratchfcn\npeak"),
+        Column("of it for\nthe call", priority=1),
+        *[Column("PyTorch\npeak"), Column("of it for\nthe call", priority=1), Column("ratio")] * both,
+    ]
+    rows = []
     for case, memory in measured:
-        ours, torch = memory["scratchfcn"], memory.get("torch")
-        theirs = [f"{torch['peak'] / 1e6:,.0f}", f"{growth(torch) / 1e6:,.0f}"] if torch else ["–", "–"]
-        ratio = f"{growth(ours) / growth(torch):.2f}" if torch and growth(torch) else "–"
-        table.add_row(Text(case.name), f"{ours['peak'] / 1e6:,.0f}", f"{growth(ours) / 1e6:,.0f}", *theirs, ratio)
-    return table
+        cells = [f"{n / 1e6:,.0f}" for m in memory.values() for n in (m["peak"], growth(m))]
+        if both:
+            theirs = growth(memory["torch"])
+            cells.append(f"{growth(memory['scratchfcn']) / theirs:.2f}" if theirs else "–")
+        rows.append([case.name, *cells])
+    return fitted("memory (MB)", columns, rows, width)
 
 
 def growth(memory: dict[str, int]) -> int:
@@ -231,18 +317,21 @@ MEMORY_LINE = (
 )
 
 
-def scaling_table(comparisons: Sequence[Comparison], memories: Sequence[Memory]) -> Table:
+def scaling_table(comparisons: Sequence[Comparison], memories: Sequence[Memory], width: int = WIDE) -> Table:
     """A row per size, with the growth of time and memory from the row above."""
-    both = bool(comparisons[0].ratios)
-    headings = ["case", "pixels", "×", "scratchfcn ms", "×", "peak MB", "×"]
-    table = new_table("what more pixels cost", *headings, *["PyTorch ms", "×", "peak MB", "×"] * both)
+    both, case = bool(comparisons[0].ratios), comparisons[0].case
+    columns = [Column("size", text=True), Column("pixels", priority=4), Column("×", priority=3)]
+    for name in ["scratchfcn\nms", *["PyTorch\nms"] * both]:
+        columns += [Column(name), Column("×", priority=1), Column("peak\nMB"), Column("×", priority=2)]
+    rows = []
     for i, (c, memory) in enumerate(zip(comparisons, memories, strict=True)):
         cells = [f"{c.case.pixels:,}", times([x.case.pixels for x in comparisons], i)]
         for library in c.rounds:
             cells += [milliseconds(c.seconds(library)), times([x.seconds(library) for x in comparisons], i)]
             cells += [f"{memory[library]['peak'] / 1e6:,.0f}", times([m[library]["peak"] for m in memories], i)]
-        table.add_row(Text(c.case.name), *cells)
-    return table
+        rows.append([f"{c.case.H}x{c.case.W}", *cells])
+    what = f"{case.task} {case.model}{', batch norm' * case.batch_norm}, {plural(case.N, 'image')}"
+    return fitted(f"what more pixels cost: {what}", columns, rows, width)
 
 
 def times(values: Sequence[float], i: int) -> str:
@@ -266,20 +355,15 @@ def scaling_line(comparisons: Sequence[Comparison]) -> str:
 # --- the loader -------------------------------------------------------------------------------------------
 
 
-def pipeline_table(result: dict[str, Any]) -> Table:
-    table = new_table(
-        f"images/s of {result['model']} (medians)",
-        "pass over the data",
-        "step alone",
-        "training loop",
-        "share",
-        "waiting",
-    )
-    for name, s in result["summary"].items():
-        table.add_row(
-            name, f"{s['step_rate']:.3g}", f"{s['loop_rate']:.3g}", f"{s['share']:.0%}", f"{s['waiting']:.1%}"
-        )
-    return table
+def pipeline_table(result: dict[str, Any], width: int = WIDE) -> Table:
+    """A row per pass over the data."""
+    names = ("step\nalone", "training\nloop", "share", "waiting")
+    columns = [Column("pass over the data", text=True), *map(Column, names)]
+    rows = [
+        [name, f"{s['step_rate']:.3g}", f"{s['loop_rate']:.3g}", f"{s['share']:.0%}", f"{s['waiting']:.1%}"]
+        for name, s in result["summary"].items()
+    ]
+    return fitted(f"images/s of {result['model']} (medians)", columns, rows, width)
 
 
 def pipeline_lines(result: dict[str, Any]) -> list[str]:

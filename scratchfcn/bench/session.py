@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,9 +17,11 @@ from ..files import replacing
 from . import report, suite
 from .cases import BenchError, Case
 from .machine import OtherWork, describe_machine
+from .per_op import Row
 
 FORMAT = "scratchfcn bench 1"  # stands in the JSON file, so that a later run knows it may be replaced
 
+PARTS = ("times", "memory", "scaling", "pipeline")  # of the results, beside "ops"
 DISTURBED = 0.15  # cores that others may use before it is worth a warning
 UNSTEADY = 1.3  # the machine's fastest product, later, over what it was before
 IN_A_FILE = 160  # columns: room for whole tables
@@ -31,6 +34,7 @@ class Session:
         self.settings, self.console, self.torch_line = settings, console, torch_line
         self.results: dict[str, Any] = {"format": FORMAT}
         self.floors: dict[str, float] = {}
+        self.rows: list[tuple[Case, list[Row]]] = []  # what `ops` measured
 
     @classmethod
     @contextmanager
@@ -69,7 +73,7 @@ class Session:
         watch = OtherWork()
         rows = suite.measure_per_op(self.settings, case)
         self.measure_floors_again(max((row.flop / row.product_s for row in rows if row.product_s), default=0.0))
-        self.results.setdefault("ops", []).append(report.ops_plain(case, rows, self.floors))
+        self.rows.append((case, rows))
         self.console.print("", report.ops_table(case, rows, self.floors, self.console.width))
         self.say(report.ops_lines(rows, self.floors))
         self.tell_of_others("ops", watch)
@@ -80,7 +84,7 @@ class Session:
         self.results["memory"] = [
             {"name": case.name, "case": case.to_plain(), "libraries": memory} for case, memory in measured
         ]
-        self.console.print("", report.memory_table(measured))
+        self.console.print("", report.memory_table(measured, self.console.width))
         self.say([report.MEMORY_LINE])
 
     def scaling(self, cases: Sequence[Case]) -> None:
@@ -91,7 +95,7 @@ class Session:
         self.results["scaling"] = [
             c.to_plain() | {"memory": memory} for c, memory in zip(comparisons, memories, strict=True)
         ]
-        self.console.print("", report.scaling_table(comparisons, memories))
+        self.console.print("", report.scaling_table(comparisons, memories, self.console.width))
         self.say([report.scaling_line(comparisons)])
         self.tell_of_others("scaling", watch)
 
@@ -100,21 +104,28 @@ class Session:
         watch = OtherWork()
         result = suite.measure_pipeline(self.settings, config)
         self.results["pipeline"] = result
-        self.console.print("", report.pipeline_table(result))
+        self.console.print("", report.pipeline_table(result, self.console.width))
         self.say(report.pipeline_lines(result))
         self.tell_of_others("pipeline", watch)
 
     def write(self, json_file: Path | None, plot_file: Path | None) -> None:
-        """The files that were asked for."""
+        """The files that were asked for. All floors in them are the last ones, which are the fastest."""
+        if self.rows:
+            self.results["ops"] = [report.ops_plain(case, rows, self.floors) for case, rows in self.rows]
         if json_file is not None:
             with replacing(json_file) as temporary:
-                temporary.write_text(json.dumps(self.results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                temporary.write_text(as_json(self.results) + "\n", encoding="utf-8")
             self.say([f"numbers  {json_file}"])
         if plot_file is not None:
             from .plot import draw
 
             draw(self.results, plot_file)
             self.say([f"picture  {plot_file}"])
+
+    @property
+    def has_results(self) -> bool:
+        """Whether anything has been measured beside the machine."""
+        return bool(self.rows) or any(self.results.get(part) for part in PARTS)
 
     def measure_floors_again(self, product: float = 0.0) -> None:
         """Keep the fastest of what was measured before and now, or `product`: a floor is what can be reached at all.
@@ -126,6 +137,8 @@ class Session:
             "bandwidth": max(before["bandwidth"], now["bandwidth"]),
         }
         self.results["floors"] = self.floors
+        if changed := report.floors_changed(before, self.floors):
+            self.say([changed])
         speeds = sorted(floors["flops"] for floors in (before, now))
         if speeds[1] > UNSTEADY * speeds[0]:
             self.console.print(Text(report.unsteady(before["flops"], now["flops"]), style="yellow"), soft_wrap=True)
@@ -142,11 +155,28 @@ class Session:
             self.console.print(line, soft_wrap=True)
 
 
+def as_json(results: dict[str, Any]) -> str:
+    """With null for what is not a number, which JSON does not know."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(results), indent=1, ensure_ascii=False, allow_nan=False)
+
+
 # --- files that are there already -------------------------------------------------------------------------
 
 
 def refuse_foreign_files(json_file: Path | None, plot_file: Path | None) -> None:
     """BenchError, before anything is measured, where a file would be lost that no benchmark has written."""
+    if json_file is not None and plot_file is not None and json_file.resolve() == plot_file.resolve():
+        raise BenchError(f"--json and --plot are the same file, {json_file}; give each its own")
+    if plot_file is not None and not plot_file.is_dir() and plot_file.suffix.lower() != ".png":
+        raise BenchError(f"--plot {plot_file}: a picture is written as a PNG; give a name that ends in .png")
     for option, path, is_ours in (("--json", json_file, is_our_json), ("--plot", plot_file, is_our_picture)):
         if path is None:
             continue
@@ -157,6 +187,8 @@ def refuse_foreign_files(json_file: Path | None, plot_file: Path | None) -> None
             continue
         if path.is_dir():
             raise BenchError(f"{option} {path} is a folder; give the name of a file")
+        if not path.is_file():
+            raise BenchError(f"{option} {path} is not an ordinary file; give the name of one")
         if not is_ours(path):
             raise BenchError(
                 f"{option} {path} exists and was not written by scratchfcn bench, so it is not overwritten; give "

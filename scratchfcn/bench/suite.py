@@ -130,7 +130,7 @@ def compare(settings: Settings, case: Case) -> Comparison:
     rounds: dict[str, list[list[float]]] = {library: [] for library in settings.libraries}
     threads: dict[str, int] = {}
     for i in range(settings.rounds):
-        for library in settings.libraries:
+        for library in settings.libraries[:: -1 if i % 2 else 1]:  # first and second by turns, too
             settings.say(f"{case.name}: round {i + 1} of {settings.rounds}, {LIBRARIES[library]}")
             job = {"library": library, "case": case.to_plain(), "device": settings.device, "repeats": settings.repeats}
             result = in_a_process(settings, "time", case.name, **job)

@@ -6,7 +6,9 @@ from .per_op import Row
 
 TINY = 50e-6  # seconds; below, Python's calls are a good part of the time
 NEAR = 0.7  # of the best possible
-AROUND = {"conv2d": "builds columns", "conv_transpose2d": "lays the blocks out", "conv1x1": "moves channels"}
+SAME = 0.95  # of the op's time: a product that takes that much is all of it
+FAST = 25e-6  # seconds; data that moves in less takes less time than the calls that move it
+THIN = 64  # numbers; a matrix with a shorter side is used up too fast
 
 
 def floor_seconds(row: Row, floors: dict[str, float]) -> float:
@@ -17,7 +19,7 @@ def floor_seconds(row: Row, floors: dict[str, float]) -> float:
 def bound(row: Row, floors: dict[str, float]) -> str:
     """The sentence of a row."""
     if row.op == "other":
-        return "Python between the ops, and gradients that are added where paths meet"
+        return ", and ".join(filter(None, ["Python between the ops", row.around]))
     return product_bound(row, floors) if row.products else memory_bound(row, floors)
 
 
@@ -33,6 +35,8 @@ def memory_bound(row: Row, floors: dict[str, float]) -> str:
         return f"cache: its {size} are read and written faster than memory would allow"
     if passes < 1.5:
         return f"memory: reads and writes {size} and computes next to nothing"
+    if floor_seconds(row, floors) < FAST:
+        return "small: the calls around it take longer than its data"
     return f"several passes: takes as long as moving its {size} {passes:.1f} times"
 
 
@@ -43,24 +47,29 @@ def product_bound(row: Row, floors: dict[str, float]) -> str:
     memory = row.bytes / floors["bandwidth"]
     if memory > max(row.flop / floors["flops"], 0.5 * row.seconds):
         return f"memory: {row.flop / row.bytes:.1f} FLOP for every byte, so its {row.bytes / 1e6:.3g} MB take longer"
-    speed, best = row.flop / row.product_s, floors["flops"]
+    alone = row.product_s if row.product_s < SAME * row.seconds else row.seconds
+    speed, best = row.flop / alone, floors["flops"]
     rate = f"{giga(speed)} of {giga(best)} GFLOP/s"
-    shape = f"{rate}, near the best" if speed > NEAR * best else f"{rate}: {thinness(row)} make thin matrices"
+    shape = f"{rate}, near the best" if speed > NEAR * best else f"{rate}{thinness(row)}"
     if row.product_s < NEAR * row.seconds:
-        around = AROUND.get(row.op, "prepares and stores")
+        around = row.around or "prepares and stores"
         parts = f"{milliseconds(row.product_s)} of {milliseconds(row.seconds)} ms"
         return f"around the product: it takes {parts} ({shape}), the rest {around}"
     return f"matrix product: {shape}"
 
 
 def thinness(row: Row) -> str:
-    """Which side of the product is short: (M, K) @ (K, P) of the forward pass."""
+    """Why a product is slow: the short side of (M, K) @ (K, P), the forward pass's, if one is short."""
     M, K, P, _ = row.products[0]
     if row.op == "conv_transpose2d":
-        sides = {f"{M} numbers a stamp": M, f"{K} input channels": K, f"{P} pixels": P}
+        sides = {"{} number{s} a stamp": M, "{} input channel{s}": K, "{} pixel{s}": P}
     else:
-        sides = {f"{M} output channels": M, f"windows of {K} numbers": K, f"{P} pixels": P}
-    return min(sides, key=sides.get)
+        sides = {"{} output channel{s}": M, "windows of {} number{s}": K, "{} pixel{s}": P}
+    text, length = min(sides.items(), key=lambda side: side[1])
+    if length >= THIN:
+        return ", below the best: this shape, or a disturbed machine"
+    one = length == 1 and not text.startswith("windows")
+    return f": {text.format(length, s='' if length == 1 else 's')} make{'s' * one} thin matrices"
 
 
 def milliseconds(seconds: float) -> str:

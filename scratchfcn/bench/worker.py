@@ -57,10 +57,12 @@ def measure_memory(library: str, case: dict[str, Any], device: str) -> dict[str,
 
 def examine(case: dict[str, Any], device: str, against_torch: bool) -> dict[str, Any]:
     """What a case amounts to, and how far the two libraries' results are apart on their first call."""
-    from .per_op import total_work
+    from .per_op import optimizer_row, total_work
 
     ours = ScratchRun(Case(**case), device)
     flop, least_bytes, scores = total_work(ours)
+    if case["task"] == "step":
+        least_bytes += optimizer_row(ours, 0.0).bytes
     facts: dict[str, Any] = {
         "parameters": sum(p.size for p in ours.model.parameters()),
         "flop": flop,

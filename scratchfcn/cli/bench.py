@@ -14,25 +14,25 @@ INSTALL_TORCH = "pip install torch"
 def bench_command(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="step, inference, memory, scaling, pipeline or all. [default: step without batch norm]"),
+        typer.Argument(help="step, inference, memory, scaling, pipeline or all. (default: step without batch norm)"),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Measure this model, such as fcn8s_vgg16.")] = None,
     size: Annotated[
         str | None, typer.Option(help="Measure this size: IMAGESxHEIGHTxWIDTH, or WIDTHxHEIGHT with --batch-size.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at once. [default: 8 in a step, 1 in an inference]")
+        int | None, typer.Option(min=1, help="Images at once. (default: 8 in a step, 1 in an inference)")
     ] = None,
     batch_norm: Annotated[
-        bool | None, typer.Option(help="Only with, or only without batch norm. [default: as each case says]")
+        bool | None, typer.Option(help="Only with, or only without batch norm. (default: as each case says)")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often the libraries take turns.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="Calls in each turn, at most.")] = 10,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each library. [default: all cores]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each library. (default: all cores)")] = None,
     against: Annotated[str, typer.Option(help="auto (PyTorch where it is installed), torch or none.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     per_op: Annotated[
-        bool | None, typer.Option("--per-op/--no-per-op", help="Every case op by op, or none. [default: the first]")
+        bool | None, typer.Option("--per-op/--no-per-op", help="Every case op by op, or none. (default: the first)")
     ] = None,
     data: Annotated[str | None, typer.Option(help="Folder of a data set, for pipeline.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that prepare batches, for pipeline.")] = 1,
@@ -50,6 +50,10 @@ def bench_command(
         parts = ["step", "inference", "memory", "scaling", *["pipeline"] * (data is not None)]
     parts = list(dict.fromkeys(parts))
     cases.check_model(model)
+    if batch_norm and model is not None and not model.endswith("_small"):
+        raise cases.BenchError(f"--batch-norm: {model} has no batch norm, only the models that end in _small have it")
+    if data is not None and "pipeline" not in parts:
+        raise cases.BenchError("--data is for pipeline only: scratchfcn bench pipeline --data DIR, or leave it out")
     several, single = (cases.parse_size(size, batch_size or default) for default in (8, 1))
     steps = cases.cases_of("step", model, several, batch_norm if parts or batch_norm is not None else False)
     inferences = cases.cases_of("inference", model, single, batch_norm)
@@ -61,21 +65,26 @@ def bench_command(
     if device != "cpu" and {"memory", "scaling"} & set(parts):
         raise cases.BenchError(f"memory is measured on the CPU only, not on {device}: give --device cpu")
     settings = Settings(choose_threads(threads), device, against_torch, rounds, repeats)
+    if config:
+        check_data(config)
 
     with Session.on_terminal(settings, torch_line) as session:
-        session.start()
-        for part in parts or ["step"]:
-            if part == "step":
-                session.times(steps, per_op)
-            elif part == "inference":
-                session.times(inferences, per_op)
-            elif part == "memory":
-                session.memory([*steps, *inferences])
-            elif part == "scaling":
-                session.scaling(growing)
-            else:
-                session.pipeline(config)
-        session.write(json_file, plot_file)
+        try:
+            session.start()
+            for part in parts or ["step"]:
+                if part == "step":
+                    session.times(steps, per_op)
+                elif part == "inference":
+                    session.times(inferences, per_op)
+                elif part == "memory":
+                    session.memory([*steps, *inferences])
+                elif part == "scaling":
+                    session.scaling(growing)
+                else:
+                    session.pipeline(config)
+        finally:  # what was measured before an error, or an interrupt, is not lost
+            if session.has_results:
+                session.write(json_file, plot_file)
 
 
 def choose_torch(against: str) -> tuple[bool, str]:
@@ -129,3 +138,15 @@ def pipeline_settings(
     if batch_norm is not None:
         settings["batch_norm"] = batch_norm
     return settings
+
+
+def check_data(config: dict[str, Any]) -> None:
+    """Errors: BenchError where a training run with these settings could not begin; told before anything is measured."""
+    from ..bench.cases import BenchError
+    from ..training import Config, open_data
+
+    try:
+        open_data(Config.from_plain(config))
+    except (ValueError, OSError) as error:
+        text = str(error)
+        raise BenchError(text if text.startswith("✗") else f"{config['data']}: {text}") from None

@@ -115,6 +115,9 @@ def _limit_blas(numbers: list[int]) -> None:
 
 # --- sharing ----------------------------------------------------------------------------------------------
 
+PARTS = 8  # of a large product; fixed, so that rounding does not depend on the number of threads
+LARGE_PRODUCT = 1 << 20  # multiplications, from which on sharing one gains more than it costs
+
 _pool: tuple[int, ThreadPoolExecutor] | None = None  # and its number of threads
 _this_thread = threading.local()
 
@@ -192,10 +195,6 @@ def _wait_for(helping: list[Future[None]]) -> None:
             interrupts.append(interrupt)
     if interrupts:
         raise interrupts.pop()
-
-
-PARTS = 8  # of a large product; fixed, so that rounding does not depend on the number of threads
-LARGE_PRODUCT = 1 << 20  # multiplications, from which on sharing one gains more than it costs
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:

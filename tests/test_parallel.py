@@ -358,13 +358,21 @@ def test_a_piece_may_wait_for_a_thread_that_shares() -> None:
 
 def test_nobody_waits_for_the_pieces_of_another() -> None:
     set_threads(2)
-    long = threading.Thread(target=lambda: share(lambda piece: time.sleep(0.2), range(10), ARRAY))
-    long.start()
-    time.sleep(0.05)  # its helper is busy for a second
-    start = time.perf_counter()
-    share(lambda piece: None, range(4), ARRAY)
-    assert time.perf_counter() - start < 0.7
-    long.join()
+    begun, release, done = threading.Barrier(3, timeout=20), threading.Event(), []
+
+    def work(piece: int) -> None:
+        begun.wait()
+        release.wait(20)
+
+    other = threading.Thread(target=lambda: share(work, range(2), ARRAY))
+    other.start()
+    begun.wait()  # the only helper is busy until it is released
+    try:
+        run_in_thread(lambda: share(done.append, range(4), ARRAY), seconds=10)
+    finally:
+        release.set()
+        other.join()
+    assert done == [0, 1, 2, 3]
 
 
 def test_the_ops_work_while_python_ends() -> None:

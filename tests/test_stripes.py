@@ -18,6 +18,7 @@ from test_ops_torch import equals_torch
 
 import scratchfcn as sf
 from scratchfcn import ops, parallel
+from scratchfcn.ops import layout
 from scratchfcn.ops.stripes import Stripes
 
 
@@ -36,6 +37,19 @@ def in_tiny_pieces(stripe: int = 64) -> Iterator[None]:
             yield
         finally:
             parallel.set_threads(before)
+
+
+def test_tiny_pieces_are_many() -> None:
+    """What the tests below rely on: everything really is cut up."""
+    x, w = np.ones((2, 3, 8, 8)), np.ones((4, 3, 3, 3))
+    conv = ops.Conv2d(padding=1)
+    with in_tiny_pieces():
+        conv.forward(x, w)
+        assert conv.stripes is not None
+        assert len(conv.stripes.cut(x, (2, 8, 8), rows=27, products=4)) > 4
+        assert len(conv.stripes.pieces(x, (2, 8, 8), channels=8)) > 2
+        assert len(layout.blocks(x)) == 3
+        assert len(layout.image_blocks(x)) == 2
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -18,7 +18,7 @@ from .cases import Case
 from .libraries import ScratchRun, TorchRun, largest_differences, make_run
 
 WARM_UP = 2  # calls that do not count: the first allocates memory, starts threads and chooses algorithms
-LONGEST = 3.0  # seconds; calls are not repeated for longer than this, but at least twice
+LONGEST = 3.0  # seconds; no further call is begun after this long, once there are two
 
 
 def measure_time(library: str, case: dict[str, Any], device: str, repeats: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..backend import array_module
 from ..parallel import share
 from ..tensor import Function, Tensor
 from .im2col import Pair, pool_output_size, taps, window_settings
-from .layout import blocks, padded_planes, zero_image
+from .layout import blocks, padded_planes
 
 
 class MaxPool2d(Function):
@@ -45,7 +45,7 @@ class MaxPool2d(Function):
         self.frame = frame = window_frame(self, x.shape)
         refuse_empty_windows(self, x.shape[2:])
         xp, (N, C), (OH, OW) = array_module(x), x.shape[:2], frame.output
-        self.x, self.y = x, zero_image(xp, (N, C, OH, OW), x.dtype)
+        self.x, self.y = x, xp.empty((C, N, OH, OW), x.dtype).transpose(1, 0, 2, 3)  # (N, C, OH, OW)
 
         def pool(block: Any) -> None:
             planes = padded_planes(x[block], frame.padding, float("-inf"))  # (C, N, H', W')

@@ -18,6 +18,7 @@ import numpy as np
 
 from .backend import array_module, device_of, is_array, to_device
 from .nn import Module
+from .ops.layout import leading_blocks
 from .parallel import share
 from .tensor import Parameter
 
@@ -63,25 +64,30 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
-        jobs = [(parameter, group) for group in self.groups for parameter in group["params"]]
-        jobs = [(*job, state) for job, state in zip(jobs, self.state, strict=True) if job[0].grad is not None]
-
-        def step_of(job: tuple[Parameter, dict, dict]) -> None:
-            parameter, group, state = job
+        pieces = []
+        parameters = [(parameter, group) for group in self.groups for parameter in group["params"]]
+        for (parameter, group), state in zip(parameters, self.state, strict=True):
+            if parameter.grad is None:
+                continue
             state["steps"] += 1
-            gradient = parameter.grad
-            if group["weight_decay"]:
-                gradient = gradient + group["weight_decay"] * parameter.data  # gradient of ½·decay·|w|²
             for slot in self.slots:
                 if slot not in state:
-                    state[slot] = array_module(gradient).zeros_like(parameter.data)
-            self.update(parameter.data, gradient, state, self.lr * group["lr_mult"])
+                    state[slot] = array_module(parameter.grad).zeros_like(parameter.data)
+            pieces += [(parameter, group, state, some) for some in leading_blocks(parameter.data)]
 
-        share(step_of, jobs, jobs[0][0].data if jobs else None)
+        def step_of(piece: tuple[Parameter, dict, dict, Any]) -> None:
+            parameter, group, state, some = piece
+            weights, gradient = parameter.data[some], parameter.grad[some]
+            if group["weight_decay"]:
+                gradient = gradient + group["weight_decay"] * weights  # gradient of ½·decay·|w|²
+            state = {"steps": state["steps"], **{slot: state[slot][some] for slot in self.slots}}
+            self.update(weights, gradient, state, self.lr * group["lr_mult"])
+
+        share(step_of, pieces, pieces[0][0].data if pieces else None)
 
     def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
-        """Change the weights `w` in place, given their gradient and this parameter's state arrays. Called for several
-        parameters at once, on several threads: it must not change anything else."""
+        """Change weights `w` in place, given their gradient and their state arrays: those of a parameter, or of a block
+        of a large one. Called for several at once, on several threads: it must not change anything else."""
         raise TypeError(f"{type(self).__name__} defines no update")
 
     def state_dict(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_tiny_pieces_are_many() -> None:
         assert len(conv.stripes.cut(x, (2, 8, 8), rows=27, products=4)) > 4
         assert len(conv.stripes.pieces(x, (2, 8, 8), channels=8)) > 2
         assert len(layout.blocks(x)) == 3
-        assert len(layout.image_blocks(x)) == 2
+        assert len(layout.leading_blocks(x)) == 2
 
 
 @pytest.mark.parametrize("name", ALL)

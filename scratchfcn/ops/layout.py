@@ -71,8 +71,11 @@ def blocks(x: Any) -> list[Any]:
     return [(slice(None), slice(c, c + step)) for c in range(0, C, step)]
 
 
-def image_blocks(x: Any) -> list[slice]:
-    """Slices of x (N, …) of about BLOCK bytes, or one image, for an op that treats every image by itself."""
+def leading_blocks(x: Any) -> list[Any]:
+    """Slices of x's first axis, of about BLOCK bytes or one entry, for what treats every entry (an image, a weight's
+    output channel) by itself. A single number, or an array on a GPU, is one block."""
+    if x.ndim == 0:
+        return [...]
     N = x.shape[0]
     step = max(1, BLOCK * N // max(1, x.nbytes)) if isinstance(x, np.ndarray) else max(1, N)
     return [slice(n, n + step) for n in range(0, N, step)]

@@ -13,7 +13,7 @@ from typing import Any
 from ..backend import array_module, is_array, to_device
 from ..parallel import share
 from ..tensor import Function, Tensor
-from .layout import image_blocks
+from .layout import leading_blocks
 
 
 class SoftmaxCrossEntropy(Function):
@@ -52,7 +52,7 @@ class SoftmaxCrossEntropy(Function):
             p /= sums[:, None]
             losses[images] = xp.log(sums) - true
 
-        share(forward_of, image_blocks(x), x)
+        share(forward_of, leading_blocks(x), x)
         return xp.where(kept.reshape(N, M), losses * self.pixel_scale, 0).sum(dtype=x.dtype)
 
     def backward(self, gy: Any) -> Any:
@@ -63,7 +63,7 @@ class SoftmaxCrossEntropy(Function):
             xp.multiply(self.p[images], scale[images, None], out=gx[images])
             gx.reshape(-1)[self.chosen[images]] -= scale[images]  # 1 is taken from the true class's probability
 
-        share(backward_of, image_blocks(gx), gx)
+        share(backward_of, leading_blocks(gx), gx)
         return gx.reshape(self.x_shape)
 
 

@@ -9,7 +9,7 @@ a and a - 1, through kernel rows u and u + 8. So a 2x2 window of the input deter
 which is a convolution of the small image that makes s·s numbers ("phases") per pixel and channel, followed by
 laying the phases out as blocks, known as a pixel shuffle. The products are the same; the sums happen inside the matrix
 product. Measured on FCN-8s's last layer (8 images, 11 classes, 23x30 → 192x248 rows x columns, two cores), forward
-takes 13 ms where col2im takes 75, and backward 10 where im2col takes 60; the results agree within rounding.
+takes 3 ms where col2im takes 47, and backward 6 where im2col takes 32; the results agree within rounding.
 `ConvTranspose2d` in conv.py uses it where it applies and explains the plain way.
 """
 

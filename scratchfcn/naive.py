@@ -222,6 +222,28 @@ def global_avg_pool2d(x: np.ndarray) -> np.ndarray:
     return y
 
 
+def adaptive_avg_pool2d(x: np.ndarray, output_size: int | tuple[int | None, int | None] | None) -> np.ndarray:
+    """The means of OH x OW windows that cover the image evenly.
+
+    y[n, c, i, j] = the mean of x[n, c, row, col] for row in the i-th of OH parts of the rows, and col likewise
+
+    Part i of OH starts at row floor(i*H/OH) and ends before row ceil((i+1)*H/OH): with H = 5 and OH = 2, the
+    parts are rows 0-2 and 2-4. None keeps the size of that axis. Shapes: x (N, C, H, W) -> (N, C, OH, OW).
+    """
+    N, C, H, W = x.shape
+    OH, OW = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    OH, OW = H if OH is None else OH, W if OW is None else OW
+    y = np.zeros((N, C, OH, OW), x.dtype)
+    for n, c, i, j in np.ndindex(y.shape):
+        total, count = 0.0, 0
+        for row in range(i * H // OH, -(-(i + 1) * H // OH)):
+            for col in range(j * W // OW, -(-(j + 1) * W // OW)):
+                total += x[n, c, row, col]
+                count += 1
+        y[n, c, i, j] = total / count
+    return y
+
+
 # ---- one number at a time, or one axis: activations --------------------------------------------------------
 
 
@@ -230,6 +252,14 @@ def relu(x: np.ndarray) -> np.ndarray:
     y = np.zeros_like(x)
     for at in np.ndindex(x.shape):
         y[at] = 0.0 if x[at] <= 0 else x[at]
+    return y
+
+
+def relu6(x: np.ndarray) -> np.ndarray:
+    """y = x where x lies between 0 and 6, else the nearer of the two (a NaN stays a NaN). Any shape."""
+    y = np.zeros_like(x)
+    for at in np.ndindex(x.shape):
+        y[at] = 0.0 if x[at] <= 0 else 6.0 if x[at] >= 6 else x[at]
     return y
 
 

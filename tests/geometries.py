@@ -268,7 +268,23 @@ def images(draw: st.DrawFn, longest: int = 8) -> Case:
     return Case([draw(image_shapes(longest))], {}, draw(kinds), draw(seeds))
 
 
+@st.composite
+def adaptive_avg_pool2d(draw: st.DrawFn, longest: int = 8) -> Case:
+    """x (N, C, H, W) to a smaller, equal or larger size, each axis by itself; None keeps it."""
+    n = st.one_of(st.integers(1, longest + 2), st.none())
+    output_size = draw(st.one_of(st.integers(1, longest), st.tuples(n, n)))
+    return Case([draw(image_shapes(longest))], {"output_size": output_size}, draw(kinds), draw(seeds))
+
+
 # ---- activations and shapes --------------------------------------------------------------------------------
+
+
+@st.composite
+def relu6(draw: st.DrawFn) -> Case:
+    """x with numbers beyond 6, and for ties at 0 and at 6."""
+    case = draw(images())
+    case.arrays[0] = 3.0 * case.arrays[0]
+    return case
 
 
 @st.composite
@@ -431,7 +447,9 @@ ALL = {
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "global_avg_pool2d": images,
+    "adaptive_avg_pool2d": adaptive_avg_pool2d,
     "relu": images,
+    "relu6": relu6,
     "softmax": softmax,
     "crop": crop,
     "pad": pad,

@@ -74,6 +74,7 @@ CASES: list[tuple[str, Callable[[], Any], Any, list[str]]] = [
     ("max_pool2d", lambda: ops.max_pool2d(a(3, 6, 6), 2), ValueError, ["(3, 6, 6)"]),
     ("avg_pool2d", lambda: ops.avg_pool2d(a(6, 6), 2), ValueError, ["(6, 6)"]),
     ("global_avg_pool2d", lambda: ops.global_avg_pool2d(a(6, 6)), ValueError, ["(6, 6)"]),
+    ("adaptive_avg_pool2d", lambda: ops.adaptive_avg_pool2d(a(6, 6), 2), ValueError, ["(6, 6)"]),
     ("crop", lambda: ops.crop(a(6, 6), 2), ValueError, ["(6, 6)"]),
     ("pad", lambda: ops.pad(a(6, 6), 2), ValueError, ["(6, 6)"]),
     ("resize_bilinear", lambda: ops.resize_bilinear(a(6, 6), 2), ValueError, ["(6, 6)"]),
@@ -122,6 +123,7 @@ CASES: list[tuple[str, Callable[[], Any], Any, list[str]]] = [
     ),
     ("max_pool2d", lambda: ops.max_pool2d(a(1, 1, 4, 4, dtype=int), 2), both, ["int64"]),
     ("avg_pool2d", lambda: ops.avg_pool2d(a(1, 1, 4, 4, dtype=int), 2), both, ["int64"]),
+    ("adaptive_avg_pool2d", lambda: ops.adaptive_avg_pool2d(a(1, 1, 4, 4, dtype=int), 2), both, ["int64"]),
     # windows
     ("conv2d", lambda: ops.conv2d(image, a(4, 3, 9, 3), padding=1), ValueError, ["9", "6", "padding"]),
     ("conv2d", lambda: ops.conv2d(image, a(4, 3, 3, 3), dilation=(1, 4)), ValueError, ["dilation", "4", "7"]),
@@ -195,6 +197,10 @@ CASES: list[tuple[str, Callable[[], Any], Any, list[str]]] = [
     ("resize_bilinear", lambda: ops.resize_bilinear(image, (0, 4)), ValueError, ["(0, 4)", "(2, 3, 6, 7)"]),
     ("resize_bilinear", lambda: ops.resize_bilinear(a(2, 3, 0, 7), 4), ValueError, ["(2, 3, 0, 7)"]),
     ("global_avg_pool2d", lambda: ops.global_avg_pool2d(a(2, 3, 0, 7)), ValueError, ["(2, 3, 0, 7)"]),
+    ("adaptive_avg_pool2d", lambda: ops.adaptive_avg_pool2d(a(2, 3, 0, 7), 1), ValueError, ["(2, 3, 0, 7)"]),
+    ("adaptive_avg_pool2d", lambda: ops.adaptive_avg_pool2d(image, (3, 0)), ValueError, ["output_size", "(3, 0)"]),
+    ("adaptive_avg_pool2d", lambda: ops.adaptive_avg_pool2d(image, (1, 2, 3)), ValueError, ["(1, 2, 3)"]),
+    ("adaptive_avg_pool2d", lambda: ops.adaptive_avg_pool2d(image, 1.5), ValueError, ["output_size", "1.5"]),
     # numbers
     ("dropout", lambda: ops.dropout(image, p=1.5), ValueError, ["1.5"]),
     ("dropout", lambda: ops.dropout(image, p=-0.1, training=False), ValueError, ["-0.1"]),

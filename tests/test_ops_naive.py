@@ -22,6 +22,7 @@ SHORT = {  # the strategies that take a size, drawn smaller: loops are slow
     "conv_transpose2d": 4,
     "max_pool2d": 6,
     "avg_pool2d": 6,
+    "adaptive_avg_pool2d": 5,
     "resize_bilinear": 4,
     "softmax_cross_entropy": 4,
 }
@@ -125,10 +126,12 @@ def test_conv_transpose2d_is_the_adjoint_of_conv2d(device: str, drawn: tuple[Cas
 def test_what_passes_through_unchanged_is_a_tensor_all_the_same() -> None:
     x = np.ones((1, 1, 2, 3))
     assert isinstance(sf.ops.crop(x, (2, 3)), sf.Tensor)
+    assert isinstance(sf.ops.adaptive_avg_pool2d(x, (None, 3)), sf.Tensor)
     assert isinstance(sf.ops.dropout(x, 0.5, training=False), sf.Tensor)
     assert isinstance(sf.ops.dropout(x, 0.0), sf.Tensor)
     tensor = sf.Tensor(x)
     assert sf.ops.crop(tensor, (2, 3)) is sf.ops.dropout(tensor, 0.0) is tensor
+    assert sf.ops.adaptive_avg_pool2d(tensor, (2, 3)) is sf.ops.adaptive_avg_pool2d(tensor, None) is tensor
 
 
 def test_conv_transpose2d_of_single_pixels_still_pads_its_output(device: str) -> None:

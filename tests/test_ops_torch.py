@@ -47,7 +47,9 @@ TORCH = {
     "max_pool2d": F.max_pool2d,
     "avg_pool2d": F.avg_pool2d,
     "global_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
     "relu": F.relu,
+    "relu6": F.relu6,
     "softmax": lambda x, axis: F.softmax(x, dim=axis),
     "crop": torch_crop,
     "pad": torch_pad,
@@ -126,7 +128,9 @@ EMPTY = [  # calls with a batch of no images
     ("max_pool2d", Case([(0, 4, 5, 6)], {"kernel_size": 3, "padding": 1})),
     ("avg_pool2d", Case([(0, 4, 5, 6)], {"kernel_size": 3, "padding": 1})),
     ("global_avg_pool2d", Case([(0, 4, 5, 6)], {})),
+    ("adaptive_avg_pool2d", Case([(0, 4, 5, 6)], {"output_size": (2, 9)})),
     ("relu", Case([(0, 4, 5, 6)], {})),
+    ("relu6", Case([(0, 4, 5, 6)], {})),
     ("softmax", Case([(0, 4, 5, 6)], {"axis": 1})),
     ("crop", Case([(0, 4, 5, 6)], {"size": (2, 3), "offset": (1, 2)})),
     ("pad", Case([(0, 4, 5, 6)], {"padding": 1})),
@@ -242,8 +246,9 @@ def test_max_pool2d_shows_a_nan_in_every_window_that_holds_it(device: str) -> No
     assert np.isnan(sf.ops.max_pool2d(sf.Tensor(x, device=device), 2, stride=1).numpy()).all()
 
 
-def test_relu_keeps_a_nan(device: str) -> None:
-    y = sf.ops.relu(sf.Tensor(np.array([-1.0, np.nan, 2.0]), device=device)).numpy()
+@pytest.mark.parametrize("name", ["relu", "relu6"])
+def test_relu_keeps_a_nan(name: str, device: str) -> None:
+    y = getattr(sf.ops, name)(sf.Tensor(np.array([-1.0, np.nan, 2.0]), device=device)).numpy()
     assert np.isnan(y).tolist() == [False, True, False]
 
 

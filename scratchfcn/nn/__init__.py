@@ -3,6 +3,7 @@
 from ..tensor import Parameter
 from . import init
 from .layers import (
+    AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
@@ -13,10 +14,12 @@ from .layers import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    ReLU6,
 )
 from .module import Module, ModuleList, Sequential
 
 __all__ = [
+    "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",
@@ -30,6 +33,7 @@ __all__ = [
     "ModuleList",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Sequential",
     "init",
 ]

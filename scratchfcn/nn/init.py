@@ -4,6 +4,8 @@ All random numbers come from the library's host generator, so that `sf.manual_se
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,28 @@ import numpy as np
 from ..backend import device_of, generator, to_device
 from ..tensor import Parameter
 
+_skipped = False
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Within this block new parameters stay as they were made, all zero: no random number is drawn.
+
+    The system hands out memory when a zero is first written to, so a VGG16 made here takes milliseconds and next to
+    no memory: enough to ask for its shapes, or to load weights, which would overwrite the initial ones anyhow.
+    """
+    global _skipped
+    before, _skipped = _skipped, True
+    try:
+        yield
+    finally:
+        _skipped = before
+
 
 def fill(parameter: Parameter, values: np.ndarray) -> Parameter:
     """Overwrite the parameter's array in place, keeping its dtype and device."""
+    if _skipped:
+        return parameter
     parameter.data[...] = to_device(values.astype(parameter.dtype), device_of(parameter.data))
     return parameter
 
@@ -25,16 +46,22 @@ def fan_in(parameter: Parameter) -> int:
 
 def he(parameter: Parameter) -> Parameter:
     """Normal with variance 2 / fan_in: keeps the activations' size through layers of ReLU (He et al. 2015)."""
+    if _skipped:
+        return parameter
     return fill(parameter, generator().normal(0.0, math.sqrt(2.0 / fan_in(parameter)), parameter.shape))
 
 
 def uniform(parameter: Parameter, bound: float) -> Parameter:
     """Uniform in [-bound, bound]; torch's default for weights and biases has bound 1 / √fan_in."""
+    if _skipped:
+        return parameter
     return fill(parameter, generator().uniform(-bound, bound, parameter.shape))
 
 
 def zeros(parameter: Parameter) -> Parameter:
     """All zero, as the paper's score layers (section 4.3): every class starts equally likely at every pixel."""
+    if _skipped:
+        return parameter
     return fill(parameter, np.zeros(parameter.shape))
 
 
@@ -48,6 +75,8 @@ def bilinear(parameter: Parameter) -> Parameter:
     C, OC, KH, KW = parameter.shape
     if C != OC:
         raise ValueError(f"init.bilinear: weight {parameter.shape} must have as many inputs as outputs: one per class")
+    if _skipped:
+        return parameter
     weight = np.zeros(parameter.shape)
     weight[np.arange(C), np.arange(C)] = np.outer(tent(KH), tent(KW))
     return fill(parameter, weight)

@@ -8,6 +8,7 @@ import numpy as np
 from .. import ops
 from ..backend import get_device, to_device
 from ..geometry import Window
+from ..ops.adaptive import output_pair
 from ..ops.im2col import Pair, window_settings
 from ..tensor import Parameter, Tensor
 from . import init
@@ -179,11 +180,31 @@ class AvgPool2d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
 
 
+class AdaptiveAvgPool2d(Module):
+    """The means of as many windows as the output is to have pixels. See ops/adaptive.py."""
+
+    def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
+        self.output_size = output_pair("AdaptiveAvgPool2d", output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.adaptive_avg_pool2d(x, self.output_size)
+
+    def describe(self) -> str:
+        return f"output_size={self.output_size}"
+
+
 class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.relu(x)
+
+
+class ReLU6(Module):
+    """min(max(x, 0), 6)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.relu6(x)
 
 
 class Dropout(Module):

@@ -1,7 +1,8 @@
 """The ops: one lesson per file, arrays in and arrays out, forward and backward side by side."""
 
 from ..tensor import Add, Div, Mul, Sub, Sum
-from .activation import Dropout, Relu, Softmax, dropout, relu, softmax
+from .activation import Dropout, Relu, Relu6, Softmax, dropout, relu, relu6, softmax
+from .adaptive import AdaptiveAvgPool2d, adaptive_avg_pool2d
 from .conv import Conv1x1, Conv2d, ConvTranspose2d, conv1x1, conv2d, conv_transpose2d
 from .im2col import col2im, im2col
 from .linear import Linear, linear
@@ -12,6 +13,7 @@ from .resize import ResizeBilinear, resize_bilinear
 from .shape import Concat, Crop, Pad, Reshape, concat, crop, flatten, pad, reshape
 
 __all__ = [
+    "AdaptiveAvgPool2d",
     "Add",
     "AvgPool2d",
     "BatchNorm2d",
@@ -29,12 +31,14 @@ __all__ = [
     "Mul",
     "Pad",
     "Relu",
+    "Relu6",
     "Reshape",
     "ResizeBilinear",
     "Softmax",
     "SoftmaxCrossEntropy",
     "Sub",
     "Sum",
+    "adaptive_avg_pool2d",
     "avg_pool2d",
     "batch_norm2d",
     "col2im",
@@ -52,6 +56,7 @@ __all__ = [
     "max_pool2d",
     "pad",
     "relu",
+    "relu6",
     "reshape",
     "resize_bilinear",
     "softmax",

@@ -1,4 +1,4 @@
-"""Activations: ReLU, dropout and softmax. They change values, never shapes, and know no neighbours."""
+"""Activations: ReLU, ReLU6, dropout and softmax. They change values, never shapes, and know no neighbours."""
 
 from typing import Any
 
@@ -36,6 +36,40 @@ class Relu(Function):
 def relu(x: Tensor) -> Tensor:
     """max(x, 0), any shape."""
     return Relu()(x)
+
+
+class Relu6(Function):
+    """y = min(max(x, 0), 6);   gx = gy where 0 < x < 6, else 0 (at 0 and at 6 torch and we say 0).
+
+    MobileNet's ReLU: a bounded activation keeps its precision in few bits, for which those nets are made.
+    """
+
+    def forward(self, x: Any) -> Any:
+        xp = array_module(x)
+        y = xp.empty_like(x)
+
+        def block(b: Any) -> None:
+            xp.maximum(x[b], 0, out=y[b])
+            xp.minimum(y[b], 6, out=y[b])
+
+        share(block, blocks(x), x)
+        self.y = y
+        return y
+
+    def backward(self, gy: Any) -> Any:
+        xp, y = array_module(gy), self.y
+        gx = xp.empty_like(y)
+
+        def block(b: Any) -> None:
+            xp.multiply(gy[b], (y[b] > 0) & (y[b] < 6), out=gx[b])
+
+        share(block, blocks(y), y)
+        return gx
+
+
+def relu6(x: Tensor) -> Tensor:
+    """min(max(x, 0), 6), any shape. Source: MobileNetV2 (Sandler et al. 2018), section 5."""
+    return Relu6()(x)
 
 
 class Dropout(Function):

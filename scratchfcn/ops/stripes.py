@@ -18,7 +18,7 @@ import numpy as np
 from ..backend import array_module
 from ..parallel import matmul, share
 from .im2col import Pair, all_windows, col2im
-from .layout import channel_rows, from_channel_rows, padded_planes
+from .layout import blocks, channel_rows, from_channel_rows, padded_planes
 
 STRIPE = 1 << 20  # bytes of columns: about half of a core's second-level cache
 GPU_STRIPE = 1 << 28  # a GPU is fed in large portions
@@ -66,23 +66,30 @@ class Stripes:
 
     def backward(self, gy: Any, x: Any, w: Any, wanted: tuple[bool, bool]) -> tuple[Any, Any]:
         """gy (N, OC, OH, OW) → gx (N, C, H, W), gw (OC, C/G, KH, KW); None for what is not wanted."""
-        if wanted[0] and self.stride == (1, 1) and min(self.full_padding) >= 0:
+        depthwise = w.shape[1] == 1 < self.groups  # a kernel per channel: `scatter` would make a piece of every channel
+        if wanted[0] and (self.stride == (1, 1) or depthwise) and min(self.full_padding) >= 0:
             return self.gather(gy, x, w, wanted[1])
         gw = self.weight_gradient(gy, x, w) if wanted[1] else None
         return self.scatter(gy, x, w) if wanted[0] else None, gw
 
     def gather(self, gy: Any, x: Any, w: Any, gw_wanted: bool) -> tuple[Any, Any]:
-        """Both gradients at stride 1, from one set of columns, those of gy.
+        """Both gradients, from one set of columns, those of gy, at stride 1.
 
         Pixel x[h, w] went into the outputs around it, through the kernel seen from the other end:
             gx[c, h, w] = Σ_o Σ_ij w[o, c, i, j] · gy[o, h + p - i·d, w + p - j·d],
-        a convolution of gy with the kernel turned by 180°. The product of the same columns with x is gw.
+        a convolution of gy with the kernel turned by 180°. The product of the same columns with x is gw. With a
+        larger stride, the same holds for gy with zeros between its pixels, where windows were left out. That is s·s
+        times the arithmetic, which costs next to nothing where every channel has a kernel of its own.
         """
-        (N, C, H, W), (OC, CG, KH, KW), G = x.shape, w.shape, self.groups
-        windows = self.windows(gy, (1, 1), self.full_padding, (H, W))
+        xp, (N, C, H, W), (OC, CG, KH, KW), G = array_module(x), x.shape, w.shape, self.groups
+        if self.stride == (1, 1):
+            windows = self.windows(gy, (1, 1), self.full_padding, (H, W))
+        else:
+            windows = all_windows(self.spread(gy, (H, W)), self.kernel, (1, 1), self.dilation, (H, W))
         turned = w[:, :, ::-1, ::-1].reshape(G, OC // G, CG, KH * KW)
         turned = turned.transpose(0, 2, 1, 3).reshape(G, CG, OC // G * KH * KW)  # a row per input channel
-        gx = array_module(x).empty((C, N * H * W), x.dtype)
+        turned = xp.ascontiguousarray(turned)  # BLAS does not read backwards
+        gx = xp.empty((C, N * H * W), x.dtype)
         gx_rows, x_rows = gx.reshape(G, CG, -1), channel_rows(x).reshape(G, CG, -1)
 
         def stripe_of_gx(stripe: Stripe) -> Any:
@@ -95,6 +102,22 @@ class Stripes:
         if gw_wanted:
             gw = gw.reshape(OC, KH, KW, CG)[:, ::-1, ::-1].transpose(0, 3, 1, 2)  # (OC, CG, KH, KW)
         return from_channel_rows(gx, N, H, W), gw
+
+    def spread(self, gy: Any, size: Pair) -> Any:
+        """gy (N, OC, OH, OW) → framed planes (OC, N, A, B), `stride` - 1 zeros between the pixels of gy, that have a
+        window for each pixel of x, whose `size` is (H, W)."""
+        N, OC, *output = gy.shape
+        A, B = (n + d * (k - 1) for n, d, k in zip(size, self.dilation, self.kernel, strict=True))
+        planes = array_module(gy).zeros((OC, N, A, B), gy.dtype)
+        axes = zip(self.full_padding, output, self.stride, strict=True)
+        rows, columns = (slice(p, p + (n - 1) * s + 1, s) for p, n, s in axes)
+        image = planes.transpose(1, 0, 2, 3)[:, :, rows, columns]  # (N, OC, OH, OW)
+
+        def fill(block: Any) -> None:
+            image[block] = gy[block]
+
+        share(fill, blocks(gy), gy)
+        return planes
 
     def weight_gradient(self, gy: Any, x: Any, w: Any) -> Any:
         """gw = gy @ colsᵀ, computed as its own transpose: BLAS does that 1.4x faster."""

@@ -4,7 +4,16 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "torch==2.13.0", "ruff>=0.8"]
+CAFFE = ["protobuf>=5,<8"]
+TEST = [
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "hypothesis>=6.100",
+    "torch==2.13.0",
+    "torchvision==0.28.0",
+    "ruff>=0.8",
+    *CAFFE,
+]
 
 setup(
     name="scratchfcn",
@@ -28,6 +37,7 @@ setup(
         "gpu": ["cupy-cuda12x>=13"],
         "gpu-cuda13": ["cupy-cuda13x>=13.6"],
         "torch": ["torch>=2.2"],
+        "caffe": CAFFE,
         "test": TEST,
     },
     entry_points={"console_scripts": ["scratchfcn=scratchfcn.cli:main"]},

@@ -16,7 +16,7 @@ from .tensor import Function, NonFiniteError, Parameter, Tensor, find_non_finite
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("data", "metrics", "training", "weights")  # they need Pillow and others: loaded when first used
+_ON_DEMAND = ("caffe", "data", "inspection", "metrics", "surgery", "training", "weights")  # loaded when first used
 
 
 def __getattr__(name: str) -> Any:

@@ -7,15 +7,14 @@ eight bytes that say how long the header is, the header (JSON: name, type, shape
 then the numbers. There is nothing to run.
 
 .safetensors and .npz are read directly; .pth and .pt through torch's restricted reader, which knows how to
-build tensors and refuses everything else.
+build tensors and refuses everything else; .caffemodel, which the paper's authors published, by caffe.py.
 
 A checkpoint is also something to come back to after a crash, so saving must not destroy the old one. The
 new file is written beside it under a temporary name, forced onto the disk, and then renamed: renaming is
 one step of the file system, so whoever looks, and whenever the power goes, finds the old file or the new
 one, never half of either.
 
-`transplant` carries weights from one net into another by name: the "net surgery" by which the paper turned
-classifiers into segmentation nets (a fully connected layer's matrix, reshaped, is a convolution's kernel).
+How weights get from one net into another of a different shape is in surgery.py.
 """
 
 from __future__ import annotations
@@ -34,11 +33,13 @@ import safetensors
 import safetensors.numpy
 
 from .backend import to_numpy
+from .caffe import read_net
 from .files import replacing
+from .surgery import transplant as transplant  # what one does with loaded weights: also found here
 
 METADATA_KEY = "scratchfcn"  # safetensors' own metadata are strings: ours is one string, of JSON
 TORCH_SUFFIXES = (".pth", ".pt", ".tar", ".bin")  # .pth.tar is a common name for the same thing
-TORCH_PIP_LINE = 'pip install -e ".[torch]"'
+TORCH_PIP_LINE, CAFFE_PIP_LINE = 'pip install -e ".[torch]"', 'pip install -e ".[caffe]"'
 
 
 class CheckpointError(ValueError):
@@ -88,10 +89,11 @@ def _plain(value: Any) -> Any:
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a .safetensors, .npz, .pth or .pt file. No code in it is ever run.
+    """Read a .safetensors, .npz, .pth, .pt or .caffemodel file. No code in it is ever run.
 
     Of a torch file, a state dict inside "state_dict", "model_state_dict" or "model" is found, half
-    precision becomes float32, and plain numbers and strings beside the tensors become the metadata.
+    precision becomes float32, and plain numbers and strings beside the tensors become the metadata. What
+    arrays and metadata a .caffemodel gives: see `caffe.read_net`.
     Errors: CheckpointError, also for a file that is missing, empty, cut short or not what its name says.
     """
     path = Path(path)
@@ -99,6 +101,7 @@ def load(path: str | Path) -> Checkpoint:
         ".safetensors": _load_safetensors,
         ".npz": _load_npz,
         **dict.fromkeys(TORCH_SUFFIXES, _load_torch),
+        ".caffemodel": _load_caffe,
     }
     if not path.exists():
         others = ", ".join(sorted(p.name for p in path.parent.glob("*") if p.suffix in readers)[:5])
@@ -215,6 +218,17 @@ def _torch_refused(path: Path, error: Exception) -> CheckpointError:
     )
 
 
+def _load_caffe(path: Path) -> Checkpoint:
+    try:
+        return Checkpoint(*read_net(path))
+    except ImportError:
+        raise CheckpointError(f"{path}: reading a .caffemodel file takes protobuf\n  fix: {CAFFE_PIP_LINE}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except Exception as error:  # the library has exceptions of its own, and is imported only if need be
+        raise _damaged(path, ".caffemodel", error) from None
+
+
 def _damaged(path: Path, expected: str, error: object) -> CheckpointError:
     reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
     return CheckpointError(
@@ -233,60 +247,3 @@ def _kind(path: Path) -> str | None:
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:  # length of a JSON header
         return ".safetensors"  # asked before the next: a length, too, may begin with that byte
     return ".pth" if start.startswith(b"\x80") else None  # how a pickle begins, which older torch files are
-
-
-# --- net surgery --------------------------------------------------------------------------------------------
-
-
-@dataclass
-class TransplantReport:
-    """What became of every array: names as in the model, except in `skipped`, which has the source's."""
-
-    copied: list[str] = field(default_factory=list)
-    reshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)  # (name, from, to)
-    skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
-    missing: list[str] = field(default_factory=list)  # of the model, and untouched
-
-    def __str__(self) -> str:
-        lines = [
-            f"{len(self.copied)} copied, {len(self.reshaped)} reshaped, {len(self.skipped)} skipped, "
-            f"{len(self.missing)} of the model's own left as they were"
-        ]
-        lines += _some("reshaped", [f"{name}: {old} → {new}" for name, old, new in self.reshaped])
-        lines += _some("skipped", [f"{name}: {reason}" for name, reason in self.skipped])
-        lines += _some("left", self.missing)
-        return "\n".join(lines)
-
-
-def _some(title: str, items: list[str], most: int = 12) -> list[str]:
-    """Report lines for `items`; a long list says how much it leaves out."""
-    lines = [f"  {title:9}{item}" for item in items[:most]]
-    return lines + ([f"  {title:9}… and {len(items) - most} more"] if len(items) > most else [])
-
-
-def transplant(model: Any, arrays: Mapping[str, Any], prefix_in: str = "", prefix_out: str = "") -> TransplantReport:
-    """Copy every array into `model` that has a place there: same name and as many numbers.
-
-    A different shape with equal count is reshaped in C order: a fully connected (4096, 25088) becomes the
-    kernel (4096, 512, 7, 7). `prefix_in` is taken off the arrays' names ("module."; names without it are
-    skipped) and `prefix_out` put before them ("backbone."). The model's other arrays stay as they are.
-    Source: the reference repository's surgery.py, `transplant`.
-    """
-    own, report, taken = model.state_dict(), TransplantReport(), {}
-    for source, x in arrays.items():
-        name = prefix_out + source.removeprefix(prefix_in)
-        if not source.startswith(prefix_in):
-            report.skipped.append((source, f"name does not begin with {prefix_in!r}"))
-        elif name not in own:
-            report.skipped.append((source, "the model has no such name"))
-        elif x.shape == own[name].shape:
-            taken[name] = x
-            report.copied.append(name)
-        elif x.size == own[name].size:
-            taken[name] = x.reshape(own[name].shape)
-            report.reshaped.append((name, x.shape, own[name].shape))
-        else:
-            report.skipped.append((source, f"shape {x.shape}, the model's is {own[name].shape}"))
-    model.load_state_dict(taken, strict=False)
-    report.missing = [name for name in own if name not in taken]
-    return report

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 import scratchfcn as sf
 from scratchfcn import ops, parallel
 from scratchfcn.bench import cases, floors, machine, per_op, pipeline, report, session, suite, words, worker
-from scratchfcn.bench.cases import BenchError, Case
+from scratchfcn.bench.cases import TWINS, BenchError, Case
 from scratchfcn.bench.libraries import ScratchRun, TorchRun, largest_differences
 from scratchfcn.bench.per_op import Row
 from scratchfcn.bench.suite import Comparison, Settings
@@ -101,7 +101,7 @@ def test_which_cases_there_are() -> None:
 # --- both libraries -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sf.models.NAMES)
+@pytest.mark.parametrize("name", TWINS)
 @pytest.mark.parametrize("option", ["", "batch_norm", "caffe"])
 def test_every_twin_equals_our_network(name: str, option: str) -> None:
     kind, _, backbone = name.partition("_")

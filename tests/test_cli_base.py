@@ -17,7 +17,7 @@ from scratchfcn.cli import app, doctor
 from scratchfcn.data.errors import DataError
 from scratchfcn.weights import CheckpointError
 
-COMMANDS = ["demo", "train", "val", "predict", "check-data", "gradcheck", "bench", "doctor"]
+COMMANDS = ["demo", "train", "val", "predict", "check-data", "gradcheck", "bench", "models", "doctor"]
 
 
 def run(*args: str, **settings: Any) -> Result:

@@ -63,6 +63,9 @@ class Case:
         return asdict(self)
 
 
+TWINS = tuple(  # of what torch_twins.py has, there is a PyTorch network to compare with
+    f"{kind}_{backbone}" for backbone in ("small", "vgg16") for kind in ("fcn32s", "fcn16s", "fcn8s")
+)
 STEPS = (
     Case("step", DEFAULT_MODEL, 8, 96, 96),
     Case("step", DEFAULT_MODEL, 4, 192, 256),
@@ -148,6 +151,9 @@ def check_name(what: str, name: str, known: Iterable[str]) -> str:
     raise BenchError(f"{what} {name!r} is not known; {hint}there are {', '.join(known)}")
 
 
-def check_model(name: str | None) -> str | None:
-    """The name of a model, or None."""
-    return name if name is None else check_name("--model", name, models.NAMES)
+def check_model(name: str | None) -> None:
+    """Errors: BenchError for a name that is no FCN's."""
+    known = [entry.name for entry in models.NAMES.values() if entry.kind == "fcn"]
+    if name is not None and name not in known:
+        near = ", ".join(get_close_matches(name, known, n=3, cutoff=0.4) or TWINS)
+        raise BenchError(f"--model {name!r} is not known here; did you mean {near}? `scratchfcn models fcn` lists all")

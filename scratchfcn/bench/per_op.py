@@ -14,12 +14,13 @@ from statistics import median
 from typing import Any
 
 from ..backend import synchronize
+from ..inspection import LayerNames, Product
 from ..nn import Module
 from ..ops import Conv1x1, Conv2d, ConvTranspose2d
 from ..tensor import Function
 from .floors import product_seconds
 from .libraries import ScratchRun
-from .work import Product, Work, backward_work, forward_work
+from .work import Work, backward_work, forward_work
 
 MOST_COLUMNS = 1 << 24  # numbers; larger products are timed in part, and the time scaled up
 
@@ -43,15 +44,15 @@ class Call:
 class Recorder:
     """What `recording` fills in: the calls so far, in order."""
 
-    layers: dict[int, str]  # the parameter arrays' ids → name of the layer
+    layers: LayerNames
     device: str
     calls: list[Call] = field(default_factory=list)
-    last_layer: str = ""
     busy: bool = False  # within an op: what it calls belongs to it
 
     def take(self) -> list[Call]:
         """The calls so far, which are then forgotten."""
-        calls, self.calls, self.last_layer = self.calls, [], ""
+        calls, self.calls = self.calls, []
+        self.layers.start_anew()
         return calls
 
     def timed(self, method: Callable[..., Any], *args: Any) -> tuple[Any, float]:
@@ -72,9 +73,8 @@ class Recorder:
             return method(function, *arrays)
         y, seconds = self.timed(method, function, *arrays)
         sizes = [0 if a is None else a.nbytes for a in arrays]
-        layer = self.layer_of(arrays)
         work = forward_work(function, arrays, y)
-        call = Call(function.name, layer, y.shape, sizes, work, seconds, around(function, arrays))
+        call = Call(function.name, self.layers.of(arrays), y.shape, sizes, work, seconds, around(function, arrays))
         function.bench_call = call  # where backward finds it
         self.calls.append(call)
         return y
@@ -90,20 +90,11 @@ class Recorder:
         call.backward = backward_work(function, call.forward, call.input_bytes, gy, each)
         return gradients
 
-    def layer_of(self, arrays: tuple[Any, ...]) -> str:
-        """The layer whose parameters are among the inputs, or "after" the last one that was."""
-        found = next((self.layers[id(a)] for a in arrays if id(a) in self.layers), None)
-        if found is None:
-            return f"after {self.last_layer}" if self.last_layer else ""
-        self.last_layer = found
-        return found
-
 
 @contextmanager
 def recording(model: Module, device: str = "cpu") -> Iterator[Recorder]:
     """Within this block every op's forward and backward is timed; afterwards all is as it was."""
-    layers = {id(p.data): name.rpartition(".")[0] or name for name, p in model.named_parameters()}
-    recorder = Recorder(layers, device)
+    recorder = Recorder(LayerNames(model), device)
     originals = [(op, name, vars(op)[name]) for op in all_ops() for name in ("forward", "backward") if name in vars(op)]
     try:
         for op, name, method in originals:

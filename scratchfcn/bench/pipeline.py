@@ -41,7 +41,7 @@ def measure_loop(config: dict[str, Any], device: str, rounds: int, steps: int) -
     fixed = next(make_loader(run, trainer.network, data.train).epoch(0))  # from a loader with a memory of its own
     trainer.network.model.train()
     for _ in range(2):
-        trainer.train_step(fixed.images, fixed.labels)
+        trainer.train_step([fixed])
     passes: dict[str, Any] = {}
     for name in ("first epoch", "later epochs"):
         results = []
@@ -57,7 +57,7 @@ def step_seconds(trainer: Trainer, batch: Batch, steps: int) -> float:
     """Some steps on one batch."""
     start = time.perf_counter()
     for _ in range(steps):
-        trainer.train_step(batch.images, batch.labels)
+        trainer.train_step([batch])
     return time.perf_counter() - start
 
 
@@ -65,14 +65,14 @@ def loop_seconds(trainer: Trainer, batches: Iterator[Batch], steps: int) -> tupl
     """Some steps on the loader's batches, and how much of it was waiting. The first step does not count: the loader
     fills its store meanwhile."""
     first = next(batches)
-    trainer.train_step(first.images, first.labels)
+    trainer.train_step([first])
     waiting = 0.0
     start = time.perf_counter()
     for _ in range(steps):
         asked = time.perf_counter()
         batch = next(batches)
         waiting += time.perf_counter() - asked
-        trainer.train_step(batch.images, batch.labels)
+        trainer.train_step([batch])
     seconds = time.perf_counter() - start
     batches.close()  # ends the loader's threads
     return seconds, waiting

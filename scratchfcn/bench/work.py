@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..backend import array_module
-from ..ops import BatchNorm2d, Conv1x1, Conv2d, ConvTranspose2d, Linear, Pad, Reshape
+from ..inspection import Product, matrix_products, multiply_adds, shares_memory
+from ..ops import BatchNorm2d, Pad, Reshape
 from ..tensor import Add, Function
 
 PASS_ON = (Add, Pad, Reshape)  # their backward can hand gy on as it is
-
-Product = tuple[int, int, int, int]  # (M, K) @ (K, P), done that many times
 
 
 @dataclass
@@ -64,26 +62,5 @@ def backward_work(
     return Work(flop_of(products), moved, products)
 
 
-def shares_memory(a: Any, b: Any) -> bool:
-    """Whether two arrays may lie in the same place."""
-    return type(a) is type(b) and array_module(a).may_share_memory(a, b)
-
-
-def matrix_products(function: Function, inputs: Sequence[Any], y: Any) -> list[Product]:
-    """The product that an op's forward is, by the formulas in ops/conv.py and ops/linear.py; none for other ops."""
-    if isinstance(function, Linear):
-        OUT, IN = inputs[1].shape
-        return [(OUT, IN, y.size // OUT, 1)]
-    if isinstance(function, Conv2d | Conv1x1):
-        OC, CG, KH, KW = inputs[1].shape
-        G = inputs[0].shape[1] // CG
-        return [(OC // G, CG * KH * KW, y.size // OC, G)]  # (OC/G, CG*KH*KW) @ (CG*KH*KW, N*OH*OW)
-    if isinstance(function, ConvTranspose2d):
-        C, OCG, KH, KW = inputs[1].shape
-        G = function.groups
-        return [(OCG * KH * KW, C // G, inputs[0].size // C, G)]  # (OCG*KH*KW, C/G) @ (C/G, N*H*W)
-    return []
-
-
 def flop_of(products: Sequence[Product]) -> int:
-    return sum(2 * M * K * P * times for M, K, P, times in products)
+    return 2 * multiply_adds(products)

@@ -18,6 +18,7 @@ from .demo import demo_command
 from .doctor import doctor_command
 from .errors import Commands
 from .gradcheck import gradcheck_command
+from .models import models_command
 from .predict import predict_command
 from .train import train_command
 from .val import val_command
@@ -59,6 +60,7 @@ app.command("val")(val_command)
 app.command("predict")(predict_command)
 app.command("check-data")(check_data_command)
 app.command("gradcheck")(gradcheck_command)
+app.command("models")(models_command)
 app.command("bench")(bench_command)
 app.command("doctor")(doctor_command)
 

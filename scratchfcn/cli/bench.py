@@ -60,7 +60,9 @@ def bench_command(
     growing = cases.scaling_cases(model, single, batch_norm) if "scaling" in parts else []
     config = pipeline_settings(data, model, several, batch_size, batch_norm, workers) if "pipeline" in parts else {}
     refuse_foreign_files(json_file, plot_file)
-    against_torch, torch_line = choose_torch(cases.check_name("--against", against, ("auto", "torch", "none")))
+    against_torch, torch_line = choose_torch(
+        cases.check_name("--against", against, ("auto", "torch", "none")), model
+    )
     device = backend.resolve_device(device)
     if device != "cpu" and {"memory", "scaling"} & set(parts):
         raise cases.BenchError(f"memory is measured on the CPU only, not on {device}: give --device cpu")
@@ -87,14 +89,18 @@ def bench_command(
                 session.write(json_file, plot_file)
 
 
-def choose_torch(against: str) -> tuple[bool, str]:
+def choose_torch(against: str, model: str | None) -> tuple[bool, str]:
     """Whether PyTorch takes part, and what is said of it. Errors: BenchError where it must but cannot."""
-    from ..bench.cases import BenchError
+    from ..bench.cases import TWINS, BenchError
     from ..bench.machine import torch_version
 
     version = torch_version()
     if against == "none":
         return False, "PyTorch: left out (--against none)"
+    if model is not None and model not in TWINS:
+        if against == "torch":
+            raise BenchError(f"--against torch: of {model} there is no PyTorch twin, only of {', '.join(TWINS)}")
+        return False, f"PyTorch: has no twin of {model}"
     if version is not None:
         return True, f"PyTorch {version}"
     if against == "torch":
@@ -129,8 +135,7 @@ def pipeline_settings(
 
     if data is None:
         raise BenchError("pipeline needs a data set: --data DIR, as in scratchfcn train")
-    kind, _, backbone = (model or DEFAULT_MODEL).partition("_")
-    settings: dict[str, Any] = {"data": data, "model": kind, "backbone": backbone, "workers": workers}
+    settings: dict[str, Any] = {"data": data, "model": model or DEFAULT_MODEL, "workers": workers}
     if size is not None:
         settings |= {"batch_size": size[0], "size": size[1:]}
     elif batch_size is not None:

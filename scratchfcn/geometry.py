@@ -10,7 +10,7 @@ field is exact behind convolutions and pools. Behind a transposed convolution th
 different sizes (and a dilated one steps over pixels), so there it is an upper bound: no pixel sees more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
@@ -85,6 +85,19 @@ def compose(f: tuple[int, int], g: tuple[int, int]) -> tuple[int, int]:
     """Kernel and stride of f ∘ g (g first): (k, s) ∘ (k', s') = (k' + (k - 1)·s', s·s'). Paper, section 3."""
     (k, s), (k_first, s_first) = f, g
     return k_first + (k - 1) * s_first, s * s_first
+
+
+def widest(*branches: Sequence[Window]) -> list[Window]:
+    """Of branches that start from one map and are joined again, the one that sees most: it stands for all of them.
+
+    Joined maps must lie on the same pixels of the input: all branches need the same stride and start. Errors:
+    ValueError where they do not, as then what is joined does not belong together.
+    """
+    grids = [chain(branch) for branch in branches]
+    if len({(grid.stride, grid.start) for grid in grids}) > 1:
+        places = "; ".join(f"{grid.stride}·i + {grid.start}" for grid in grids)
+        raise ValueError(f"widest: the branches put pixel i at different places ({places}), so they cannot be joined")
+    return list(max(zip(grids, branches, strict=True), key=lambda pair: pair[0].receptive_field)[1])
 
 
 def chain(windows: Iterable[Window]) -> Grid:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 import scratchfcn as sf
 from scratchfcn.bench.torch_twins import build_twin, copy_weights
 from scratchfcn.models import FCN8s, FCN16s, FCN32s
-from scratchfcn.weights import transplant
+from scratchfcn.surgery import transplant
 
 NETS = {kind: sf.models.build(f"{kind}_small", num_classes=3).eval() for kind in ("fcn32s", "fcn16s", "fcn8s")}
 

@@ -1,39 +1,76 @@
-"""The networks. `build("fcn8s_small", num_classes=7)` makes one by name."""
+"""The networks. `build("fcn8s_small", num_classes=7)` makes one by name; `scratchfcn models` lists the names."""
 
-from typing import Any
-
-from ..nn import Module
-from .fcn import FCN, FCN8s, FCN16s, FCN32s, fcn8s, fcn16s, fcn32s
+from .alexnet import AlexNet, AlexNetClassifier
+from .backbone import Backbone, Classifier
+from .backbones import BACKBONES
+from .bvlc_googlenet import BVLCGoogLeNet, BVLCGoogLeNetClassifier
+from .caffenet import CaffeNet, CaffeNetClassifier
+from .catalogue import NAMES, Entry, build
+from .convolutionalize import convolutionalize
+from .d2l_fcn import D2LFCN, d2l_fcn_resnet18
+from .fcn import (
+    FCN,
+    FCN8s,
+    FCN8sAtOnce,
+    FCN16s,
+    FCN32s,
+    FCN32sFixed,
+    fcn8s,
+    fcn8s_at_once,
+    fcn16s,
+    fcn32s,
+    fcn32s_fixed,
+)
+from .googlenet import GoogLeNet, GoogLeNetClassifier
+from .mobilenet import MobileNetV2, MobileNetV2Classifier
+from .resnet import ResNet, ResNetClassifier
 from .small import Small
-from .vgg import VGG16
+from .squeezenet import SqueezeNet, SqueezeNetClassifier
+from .start import start_from
+from .torchvision_fcn import FCNHead, FCNResNet, fcn_resnet50, fcn_resnet101
+from .vgg import VGG16, VGG16Classifier
 
 __all__ = [
+    "BACKBONES",
+    "D2LFCN",
     "FCN",
     "NAMES",
     "VGG16",
+    "AlexNet",
+    "AlexNetClassifier",
+    "BVLCGoogLeNet",
+    "BVLCGoogLeNetClassifier",
+    "Backbone",
+    "CaffeNet",
+    "CaffeNetClassifier",
+    "Classifier",
+    "Entry",
     "FCN8s",
+    "FCN8sAtOnce",
     "FCN16s",
     "FCN32s",
+    "FCN32sFixed",
+    "FCNHead",
+    "FCNResNet",
+    "GoogLeNet",
+    "GoogLeNetClassifier",
+    "MobileNetV2",
+    "MobileNetV2Classifier",
+    "ResNet",
+    "ResNetClassifier",
     "Small",
+    "SqueezeNet",
+    "SqueezeNetClassifier",
+    "VGG16Classifier",
     "build",
+    "convolutionalize",
+    "d2l_fcn_resnet18",
     "fcn8s",
+    "fcn8s_at_once",
     "fcn16s",
     "fcn32s",
+    "fcn32s_fixed",
+    "fcn_resnet50",
+    "fcn_resnet101",
+    "start_from",
 ]
-
-NAMES = {
-    f"{kind}_{backbone}": (builder, backbone)
-    for kind, builder in (("fcn32s", fcn32s), ("fcn16s", fcn16s), ("fcn8s", fcn8s))
-    for backbone in ("small", "vgg16")
-}
-
-
-def build(name: str, num_classes: int = 21, **options: Any) -> Module:
-    """A network by name, for example "fcn8s_small"; `options` go to its builder (batch_norm, recipe …).
-
-    Errors: ValueError for an unknown name, listing those there are.
-    """
-    if name not in NAMES:
-        raise ValueError(f"model {name!r} is not known; there are {', '.join(NAMES)}")
-    builder, backbone = NAMES[name]
-    return builder(backbone, num_classes=num_classes, **options)

@@ -5,10 +5,10 @@ output has stride 2^i. The pools round up: no row or column is lost, whatever th
 """
 
 from .. import nn
-from ..tensor import Tensor
+from .backbone import Backbone, he_conv, he_conv_no_bias
 
 
-class Small(nn.Module):
+class Small(Backbone):
     """x (N, 3, H, W) → pool3, pool4, pool5: the feature maps of stride 8, 16 and 32 that an FCN scores."""
 
     widths = (16, 32, 64, 128, 128)
@@ -23,29 +23,17 @@ class Small(nn.Module):
         self.stage4 = stage(c3, c4, batch_norm)
         self.stage5 = stage(c4, c5, batch_norm)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pool2 = self.stage2(self.stage1(x))  # (N, 32, H/4, W/4)
-        pool3 = self.stage3(pool2)  # (N, 64, H/8, W/8)
-        pool4 = self.stage4(pool3)  # (N, 128, H/16, W/16)
-        pool5 = self.stage5(pool4)  # (N, 128, H/32, W/32)
-        return pool3, pool4, pool5
-
-    def pool_windows(self) -> tuple[list, list, list]:
-        """The windows on the way to pool3, from there to pool4, and from there to pool5."""
-        to_pool3 = self.stage1.windows() + self.stage2.windows() + self.stage3.windows()
-        return to_pool3, self.stage4.windows(), self.stage5.windows()
+    def stages(self) -> tuple[list[nn.Module], ...]:
+        return [self.stage1, self.stage2, self.stage3], [self.stage4], [self.stage5]
 
 
 def stage(in_channels: int, out_channels: int, batch_norm: bool) -> nn.Sequential:
     """Two 3x3 convolutions and a pool: (N, in_channels, H, W) → (N, out_channels, ⌈H/2⌉, ⌈W/2⌉)."""
     layers: list[nn.Module] = []
     for channels in (in_channels, out_channels):
-        conv = nn.Conv2d(channels, out_channels, 3, padding=1, bias=not batch_norm)  # batch norm has its own bias
-        nn.init.he(conv.weight)
-        layers.append(conv)
         if batch_norm:
-            layers.append(nn.BatchNorm2d(out_channels))
+            layers += [he_conv_no_bias(channels, out_channels, 3, padding=1), nn.BatchNorm2d(out_channels)]
         else:
-            nn.init.zeros(conv.bias)
+            layers.append(he_conv(channels, out_channels, 3, padding=1))
         layers.append(nn.ReLU())
     return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))

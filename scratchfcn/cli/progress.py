@@ -130,7 +130,7 @@ class TrainingDisplay(Listener):
         rate = images / progress.seconds if progress.seconds else math.nan
         return {
             "epoch": f"{min(progress.epoch + 1, trainer.config.epochs)}/{trainer.config.epochs}",
-            "what": f"step {progress.batch}/{len(trainer.loader)}",
+            "what": f"batch {progress.batch}/{len(trainer.loader)}",
             "loss": f"{self.smooth_loss:.3f}" if done else "–",
             "iu": "–" if math.isnan(self.mean_iu) else f"{self.mean_iu:.3f}",
             "rate": f"{rate:.1f}" if done else "–",

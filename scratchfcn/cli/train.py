@@ -11,8 +11,11 @@ import typer
 def train_command(
     data: Annotated[str | None, typer.Option(help="Folder of the data set, or shapes: generated pictures.")] = None,
     generated: Annotated[int | None, typer.Option(help="Pictures per epoch of --data shapes. (default: 2000)")] = None,
-    model: Annotated[str | None, typer.Option(help="fcn32s, fcn16s or fcn8s. (default: fcn8s)")] = None,
-    backbone: Annotated[str | None, typer.Option(help="small or vgg16. (default: small)")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="fcn32s, fcn16s, fcn8s, or any of `scratchfcn models`. (default: fcn8s)")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="small, vgg16, resnet18 … (default: small)")] = None,
+    recipe: Annotated[str | None, typer.Option(help="caffe: the paper's own settings, as defaults.")] = None,
     batch_norm: Annotated[bool | None, typer.Option(help="Batch norm in the small backbone. (default: on)")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout after fc6 and fc7. (default: 0.5)")] = None,
     init: Annotated[str | None, typer.Option(help="Start from a checkpoint's weights, copied by name.")] = None,
@@ -23,6 +26,8 @@ def train_command(
     flip: Annotated[bool | None, typer.Option(help="Mirror every other image. (default: on)")] = None,
     epochs: Annotated[int | None, typer.Option(help="How often to go through the images. (default: 50)")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step. (default: 8)")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches averaged for one step. (default: 1)")] = None,
+    reduction: Annotated[str | None, typer.Option(help="Loss over the pixels: mean or sum. (default: mean)")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd. (default: adam)")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. (default: 1e-3)")] = None,
     momentum: Annotated[float | None, typer.Option(help="Momentum of sgd. (default: 0.9)")] = None,
@@ -43,7 +48,7 @@ def train_command(
     ] = None,
 ) -> None:
     """Train an FCN on a folder of photographs and masks."""
-    from ..training import SHAPES, Config, RunFolder, free_run_folder
+    from ..training import SHAPES, Config, RunFolder, free_run_folder, with_recipe
     from .parsing import range_option, size_option
     from .running import resume_run, start_run
 
@@ -57,4 +62,4 @@ def train_command(
     for name in ("data", "init"):  # resolved, so that the run can be resumed from any folder
         if settings.get(name) and settings[name] != SHAPES:
             settings[name] = str(Path(settings[name]).resolve())
-    start_run(Config(**settings), RunFolder(output_dir or free_run_folder()), device)
+    start_run(Config(**with_recipe(settings)), RunFolder(output_dir or free_run_folder()), device)

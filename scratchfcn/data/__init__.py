@@ -16,6 +16,8 @@ from .pictures import colourise, mosaic, overlay, save_mask
 from .repair import fix_binary
 from .shapes import Shapes
 from .transforms import (
+    CAFFE_MEAN,
+    CAFFE_STD,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Compose,
@@ -31,6 +33,8 @@ from .transforms import (
 )
 
 __all__ = [
+    "CAFFE_MEAN",
+    "CAFFE_STD",
     "IGNORE",
     "IMAGENET_MEAN",
     "IMAGENET_STD",

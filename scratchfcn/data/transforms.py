@@ -17,6 +17,8 @@ from .palette import IGNORE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, over ImageNet's training images
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CAFFE_MEAN = (104.00699 / 255, 116.66877 / 255, 122.67892 / 255)  # of BGR: what Caffe's networks subtract …
+CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)  # … from bytes that they leave as they are, 0..255
 
 Pair = tuple[np.ndarray, np.ndarray]
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair]
@@ -109,14 +111,16 @@ class RandomCrop:
 class Normalise:
     """From bytes to what a network is fed: (RGB / 255 - mean) / std, channels first. The last transform.
 
-    Returns the image as float32 (3, H, W); the label is untouched.
+    bgr: blue first, as in Caffe; then mean and std are in that order, too. Returns the image as float32 (3, H, W);
+    the label is untouched.
     """
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    bgr: bool = False
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Pair:
-        return normalise(image, self.mean, self.std), label
+        return normalise(image, self.mean, self.std, self.bgr), label
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -136,9 +140,11 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def normalise(
-    image: np.ndarray, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+    image: np.ndarray, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, bgr: bool = False
 ) -> np.ndarray:
-    """uint8 (H, W, 3) to float32 (3, H, W): (image / 255 - mean) / std."""
+    """uint8 RGB (H, W, 3) to float32 (3, H, W): (image / 255 - mean) / std; with `bgr`, blue first."""
+    if bgr:
+        image = image[:, :, ::-1]
     mean, std = np.float32(mean)[:, None, None], np.float32(std)[:, None, None]  # (3, 1, 1)
     x = image.transpose(2, 0, 1).astype(np.float32, order="C")  # (3, H, W)
     x /= np.float32(255)

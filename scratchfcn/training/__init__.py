@@ -4,6 +4,7 @@ from .config import Config, SettingError
 from .evaluate import Evaluation, Evaluator
 from .network import Network, load_network
 from .prepare import MAY_CHANGE, SHAPES, new_trainer, open_data, resumed_trainer, run_folder_of
+from .recipes import with_recipe
 from .run_folder import RunFolder, examples, free_run_folder, latest_run
 from .trainer import Interrupted, Listener, Trainer, TrainingDiverged
 
@@ -28,4 +29,5 @@ __all__ = [
     "open_data",
     "resumed_trainer",
     "run_folder_of",
+    "with_recipe",
 ]

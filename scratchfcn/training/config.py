@@ -10,17 +10,22 @@ import json
 import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from ..models import BACKBONES, NAMES
 
 
 class SettingError(ValueError):
     """A setting that cannot be; the message names it as the command line does, and says what would be right."""
 
 
+KINDS = ("fcn32s", "fcn16s", "fcn8s", "fcn8s_at_once", "fcn32s_fixed")  # models that stand on a backbone
 CHOICES = {
-    "model": ("fcn32s", "fcn16s", "fcn8s"),
-    "backbone": ("small", "vgg16"),
+    "backbone": tuple(BACKBONES),
+    "recipe": ("none", "caffe"),
+    "reduction": ("mean", "sum"),
     "optimizer": ("adam", "sgd"),
     "schedule": ("poly", "step", "fixed"),
     "class_weights": ("none", "median"),
@@ -31,6 +36,7 @@ RANGES = {  # smallest and largest value that makes sense
     "generated": (1, 10**9),
     "epochs": (1, 10**6),
     "batch_size": (1, 10**5),
+    "accumulate": (1, 10**5),
     "lr": (1e-20, 1e3),
     "momentum": (0.0, 0.9999),
     "weight_decay": (0.0, 1e3),
@@ -46,8 +52,9 @@ RANGES = {  # smallest and largest value that makes sense
 class Config:
     """Settings of one run. Sizes are (height, width) in pixels; None leaves a step out."""
 
-    model: str = "fcn8s"  # fcn32s, fcn16s or fcn8s
-    backbone: str = "small"  # small or vgg16
+    model: str = "fcn8s"  # one of KINDS, or the whole name of a network, such as fcn_resnet50
+    backbone: str = "small"  # of those KINDS: small, vgg16, resnet18 …
+    recipe: str = "none"  # caffe: the network and its input as the paper's authors had them (see recipes.py)
     batch_norm: bool = True  # batch norm in the small backbone
     dropout: float = 0.5  # after fc6 and fc7
     init: str | None = None  # a checkpoint whose weights are copied by name: a 32s for a 16s, a 16s for an 8s
@@ -62,6 +69,8 @@ class Config:
 
     epochs: int = 50
     batch_size: int = 8
+    accumulate: int = 1  # batches whose gradients are averaged for one step
+    reduction: str = "mean"  # of the loss over the pixels; "sum" is the paper's unnormalised loss
     optimizer: str = "adam"  # adam or sgd
     lr: float = 1e-3
     momentum: float = 0.9  # of sgd
@@ -82,6 +91,7 @@ class Config:
                 raise SettingError(
                     f"{flag(name)} {getattr(self, name)!r} is not known; use one of {', '.join(allowed)}"
                 )
+        self.check_model()
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not (low <= value <= high and math.isfinite(value)):
@@ -95,10 +105,35 @@ class Config:
         if self.crop is None and self.batch_size > 1 and self.scale is not None:
             raise SettingError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
 
+    def check_model(self) -> None:
+        """The model exists, and predicts a class for every pixel."""
+        if self.model_name not in NAMES:
+            known = [*KINDS, *(name for name, entry in NAMES.items() if entry.kind != "classifier")]
+            near = get_close_matches(self.model, known, n=3, cutoff=0.4) or KINDS
+            raise SettingError(
+                f"--model {self.model!r} is not known; did you mean {', '.join(near)}? `scratchfcn models` lists all"
+            )
+        if NAMES[self.model_name].kind == "classifier":
+            raise SettingError(
+                f"--model {self.model} classifies whole images; to label pixels, take it as a backbone: "
+                f"--model fcn8s --backbone {self.model}"
+            )
+
     @property
     def model_name(self) -> str:
         """The name that `models.build` knows: "fcn8s_small"."""
-        return f"{self.model}_{self.backbone}"
+        return f"{self.model}_{self.backbone}" if self.model in KINDS else self.model
+
+    def model_options(self) -> dict[str, Any]:
+        """What `models.build` is given beside the name and the number of classes."""
+        options: dict[str, Any] = dict(NAMES[self.model_name].training_options)
+        if NAMES[self.model_name].kind == "fcn":
+            options["dropout"] = self.dropout
+        if self.model_name.endswith("_small"):
+            options["batch_norm"] = self.batch_norm
+        if self.recipe != "none":
+            options["recipe"] = self.recipe
+        return options
 
     def to_toml(self) -> str:
         """The settings as TOML, one a line; those that are None are left out."""

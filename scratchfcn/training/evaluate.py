@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..data import Cached, Dataset, Loader, Normalise, Resize, resize_label
+from ..data import Cached, Dataset, Loader, Resize, resize_label
 from ..metrics import ConfusionMatrix
 from ..tensor import Tensor, no_grad
 from .network import Network, full_size, most_likely
+from .objective import main_output
 
 
 @dataclass
@@ -47,13 +48,12 @@ class Evaluator:
     ) -> Evaluation:
         """Run over the whole data set. keep: numbers of the images whose predictions are wanted; class_weights: (K,),
         for the loss alone."""
-        normalise = Normalise(network.mean, network.std)
-        loader = Loader(self.dataset, 1, normalise, shuffle=False, workers=self.workers)
+        loader = Loader(self.dataset, 1, network.normalise, shuffle=False, workers=self.workers)
         result = Evaluation(ConfusionMatrix(len(network.classes)), 0.0)
         network.model.eval()
         with no_grad():
             for i, batch in enumerate(loader.epoch(0)):
-                logits = network.model(Tensor(batch.images, device=device))  # (1, K, h, w)
+                logits = main_output(network.model(Tensor(batch.images, device=device)))  # (1, K, h, w)
                 small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w)
                 result.loss += ops.softmax_cross_entropy(logits, small, class_weights).item() / len(self.dataset)
                 prediction = most_likely(full_size(logits, batch.labels.shape[1:]))  # (1, H, W)

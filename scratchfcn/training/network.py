@@ -7,7 +7,7 @@ how large its images are, what to subtract from them, and what the classes are c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 
 from .. import models, ops
 from ..backend import keep_freed_memory, to_numpy
-from ..data import IMAGENET_MEAN, IMAGENET_STD, Classes, normalise, resize_image
+from ..data import CAFFE_MEAN, CAFFE_STD, Classes, Normalise, resize_image
 from ..nn import Module
 from ..tensor import Tensor, no_grad
 from ..weights import CheckpointError, load
+from .objective import main_output
 
-FORMAT = 1  # of the metadata below; raised when an old reader could misunderstand a new file
+FORMAT = 2  # of the metadata below; raised when an old reader could misunderstand a new file
 RUN_STATE = "training/"  # names under this prefix belong to the run (the optimiser's arrays), not to the network
 
 
@@ -33,13 +34,14 @@ class Network:
     options: dict[str, Any]
     classes: Classes
     size: tuple[int, int] | None = None  # (height, width) that images are resized to; None: as they are
-    mean: tuple[float, ...] = IMAGENET_MEAN  # subtracted from RGB values in 0 … 1
-    std: tuple[float, ...] = IMAGENET_STD  # then divided by
+    normalise: Normalise = field(default_factory=Normalise)  # from bytes to what the network is fed
 
     @classmethod
     def build(cls, name: str, classes: Classes, size: tuple[int, int] | None = None, **options: Any) -> Network:
-        """A new network with initial weights."""
-        return cls(models.build(name, num_classes=len(classes), **options), name, options, classes, size)
+        """A new network with initial weights. With recipe="caffe" it is fed as Caffe's networks are."""
+        normalise = Normalise(CAFFE_MEAN, CAFFE_STD, bgr=True) if options.get("recipe") == "caffe" else Normalise()
+        model = models.build(name, num_classes=len(classes), **options)
+        return cls(model, name, options, classes, size, normalise)
 
     def metadata(self) -> dict[str, Any]:
         """What `load_network` needs to build this network again, as plain values."""
@@ -49,21 +51,22 @@ class Network:
             "options": self.options,
             "classes": self.classes.to_dict(),
             "size": self.size,
-            "mean": self.mean,
-            "std": self.std,
+            "mean": self.normalise.mean,
+            "std": self.normalise.std,
+            "bgr": self.normalise.bgr,
         }
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) → float32 (1, 3, h, w): resized and normalised."""
         if self.size is not None:
             image = resize_image(image, self.size)
-        return normalise(image, self.mean, self.std)[None]
+        return self.normalise(image, None)[0][None]
 
     def scores(self, image: np.ndarray, device: str = "cpu") -> Tensor:
         """uint8 (H, W, 3) → class scores (1, K, H, W) on `device`, at the image's own size."""
         self.model.eval()
         with no_grad():
-            logits = self.model(Tensor(self.prepare(image), device=device))  # (1, K, h, w)
+            logits = main_output(self.model(Tensor(self.prepare(image), device=device)))  # (1, K, h, w)
             return full_size(logits, image.shape[:2])
 
     def predict(self, image: np.ndarray, device: str = "cpu") -> np.ndarray:
@@ -111,7 +114,7 @@ def network_from(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
         classes = Classes.from_dict(metadata["classes"])
         size = None if metadata["size"] is None else tuple(metadata["size"])
         network = Network.build(metadata["model"], classes, size, **metadata["options"])
-        network.mean, network.std = tuple(metadata["mean"]), tuple(metadata["std"])
+        network.normalise = Normalise(tuple(metadata["mean"]), tuple(metadata["std"]), metadata.get("bgr", False))
         network.model.load_state_dict({n: a for n, a in arrays.items() if not n.startswith(RUN_STATE)})
     except (TypeError, KeyError, AttributeError) as error:  # metadata that somebody else wrote
         raise CheckpointError(f"{path}: what it says of its model cannot be understood ({error!r})") from None

@@ -15,7 +15,9 @@ import numpy as np
 
 from ..backend import manual_seed
 from ..data import DataError, Dataset, Histogram, Shapes, check_splits, split_names
-from ..weights import CheckpointError, TransplantReport, load, transplant
+from ..models import start_from
+from ..surgery import TransplantReport
+from ..weights import CheckpointError, load
 from .config import Config, SettingError
 from .network import RUN_STATE, Network, network_from
 from .run_folder import RunFolder
@@ -100,14 +102,14 @@ def new_trainer(
 ) -> tuple[Trainer, TransplantReport | None]:
     """A trainer at its first step, and what became of --init's weights. Nothing is written yet."""
     manual_seed(config.seed)
-    options: dict[str, Any] = {"dropout": config.dropout}
-    if config.backbone == "small":
-        options["batch_norm"] = config.batch_norm
-    network = Network.build(config.model_name, data.train.classes, config.size, **options)
+    network = Network.build(config.model_name, data.train.classes, config.size, **config.model_options())
     report = None
     if config.init is not None:
         given = load(config.init).arrays
-        report = transplant(network.model, {n: a for n, a in given.items() if not n.startswith(RUN_STATE)})
+        try:
+            report = start_from(network.model, {n: a for n, a in given.items() if not n.startswith(RUN_STATE)})
+        except ValueError as error:
+            raise SettingError(f"--init {config.init}: {error}") from None
     return assemble(config, network, data, folder, device, listener), report
 
 

@@ -13,7 +13,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +22,14 @@ import numpy as np
 
 from .. import nn, ops, optim
 from ..backend import array_module, generator, keep_freed_memory
-from ..data import Cached, Compose, Dataset, Loader, Normalise, RandomCrop, RandomFlip, RandomScale, Resize
+from ..data import Batch, Cached, Compose, Dataset, Loader, RandomCrop, RandomFlip, RandomScale, Resize
 from ..files import only_one_process
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
 from ..weights import Checkpoint, save
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
+from .objective import main_output, segmentation_loss
 from .run_folder import RunFolder, examples
 
 
@@ -96,13 +97,17 @@ class Trainer:
         keep_freed_memory()
         self.loader = make_loader(config, network, train_set)
         self.evaluator = None if val_set is None else Evaluator(val_set, network.size, config.workers)
-        self.total_steps = config.epochs * len(self.loader)
+        self.total_steps = config.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(config, network.model)
-        self.schedule = make_schedule(config, len(self.loader))
+        self.schedule = make_schedule(config, self.steps_per_epoch)
         self.progress = Progress()
         self.data_fingerprint: dict[str, Any] = {}  # kept in the checkpoint, and compared when resuming
         self.interrupted = threading.Event()
         self.saved_at = (0, 0)  # epoch and step of what last.safetensors holds
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.loader) / self.config.accumulate)
 
     # --- the loop ---
 
@@ -126,11 +131,11 @@ class Trainer:
         progress = self.progress
         self.network.model.train()
         started = time.perf_counter() - progress.seconds
-        for batch in self.loader.epoch(progress.epoch, start=progress.batch):
-            loss = self.train_step(batch.images, batch.labels)
-            progress.batch += 1
+        for batches in groups(self.loader.epoch(progress.epoch, start=progress.batch), self.config.accumulate):
+            loss = self.train_step(batches)
+            progress.batch += len(batches)
             progress.step += 1
-            progress.loss_sum += loss
+            progress.loss_sum += loss * len(batches)
             progress.seconds = time.perf_counter() - started
             self.listener.step(self, loss)
             self.stop_if_interrupted()
@@ -141,22 +146,30 @@ class Trainer:
             self.save_last()
             raise Interrupted
 
-    def train_step(self, images: Any, labels: Any) -> float:
-        """One step on images (N, 3, H, W) and labels (N, H, W); returns the loss before it."""
-        dropout_state = generator().bit_generator.state
+    def train_step(self, batches: Sequence[Batch]) -> float:
+        """One step along the mean of the batches' gradients; returns the mean of their losses before it."""
         self.optimizer.lr = self.schedule(self.progress.step)
-        x = Tensor(images, device=self.device)
-        with np.errstate(all="ignore"):  # what overflows is found below, and explained
-            loss = ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
-        value = loss.item()
-        if not math.isfinite(value):
-            generator().bit_generator.state = dropout_state
-            raise self.diverged(value, x, labels)
         self.optimizer.zero_grad()
+        total = 0.0
+        for batch in batches:
+            dropout_state = generator().bit_generator.state
+            x = Tensor(batch.images, device=self.device)
+            with np.errstate(all="ignore"):  # what overflows is found below, and explained
+                loss = self.loss(x, batch.labels)
+            value = loss.item()
+            if not math.isfinite(value):
+                generator().bit_generator.state = dropout_state
+                raise self.diverged(value, x, batch.labels)
+            with np.errstate(all="ignore"):
+                (loss if len(batches) == 1 else loss / len(batches)).backward()  # gradients add up until the step
+            total += value
         with np.errstate(all="ignore"):
-            loss.backward()
             self.optimizer.step()
-        return value
+        return total / len(batches)
+
+    def loss(self, x: Tensor, labels: Any) -> Tensor:
+        """The loss of images x (N, 3, H, W) with labels (N, H, W), in training."""
+        return segmentation_loss(self.network.model(x), labels, self.class_weights, self.config.reduction)
 
     def finish_epoch(self) -> None:
         """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""
@@ -207,11 +220,11 @@ class Trainer:
         return row
 
     def first_loss(self) -> float:
-        """The loss of the first batch before any step; with zero score layers it is ln K, whatever the images."""
+        """The first batch's loss per pixel before any step; with zero score layers it is ln K, whatever the images."""
         batch = next(self.loader.epoch(0))
         self.network.model.eval()
         with no_grad():
-            logits = self.network.model(Tensor(batch.images, device=self.device))
+            logits = main_output(self.network.model(Tensor(batch.images, device=self.device)))
             return ops.softmax_cross_entropy(logits, batch.labels, self.class_weights).item()
 
     # --- saving and resuming ---
@@ -267,7 +280,7 @@ class Trainer:
         names = {id(p): name for name, p in self.network.model.named_parameters()}
         try:
             with no_grad(), find_non_finite(), np.errstate(all="ignore"):
-                ops.softmax_cross_entropy(self.network.model(x), labels, self.class_weights)
+                self.loss(x, labels)
         except NonFiniteError as error:
             known = [names[id(t)] for t in error.inputs if id(t) in names]
             return self.explained(when, f"first in op {error}" + (f" (weights {known[0]})" if known else ""))
@@ -299,7 +312,7 @@ def make_loader(config: Config, network: Network, train_set: Dataset) -> Loader:
         steps.append(RandomCrop(config.crop))
     if config.flip:
         steps.append(RandomFlip())
-    steps.append(Normalise(network.mean, network.std))
+    steps.append(network.normalise)
     resized = Cached(train_set, Resize(config.size) if config.size is not None else None)
     full_batches = len(train_set) >= config.batch_size  # a small last batch would disturb batch norm
     return Loader(
@@ -333,6 +346,18 @@ def make_schedule(config: Config, steps_per_epoch: int) -> optim.Schedule:
     else:
         schedule = optim.fixed(config.lr)
     return optim.warm_up(schedule, config.warmup_steps) if config.warmup_steps else schedule
+
+
+def groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """The batches, `size` at a time; the last group may be smaller."""
+    group = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 @contextmanager

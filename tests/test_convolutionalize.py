@@ -328,7 +328,7 @@ def test_other_networks_and_settings_are_refused() -> None:
         convolutionalize(small_classifier(), 12, pooling="max")
     with pytest.raises(ValueError, match="input_size must be at least 1"):
         convolutionalize(small_classifier(), 0)
-    with pytest.raises(ValueError, match="the backbone cannot take the .* an image of 8x8"):
+    with pytest.raises(ValueError, match=r"the backbone cannot take the .* an image of 8x8"):
         convolutionalize(SqueezeNetClassifier(num_classes=2), 8)
 
 

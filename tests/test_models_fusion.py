@@ -240,6 +240,13 @@ def test_the_papers_nets_have_as_many_parameters_as_the_reference() -> None:
         assert {n.split(".")[-2][:2] for n, p in net.named_parameters() if not p.requires_grad} == {"up"}
 
 
+def unpadded() -> Small:
+    """A backbone whose scores lie elsewhere: fc6 leaves out the border."""
+    backbone = Small()
+    backbone.head = {"kernel": 3, "padding": 0, "width": 4}
+    return backbone
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -257,6 +264,7 @@ def test_the_papers_nets_have_as_many_parameters_as_the_reference() -> None:
             lambda: TwoStream(Stream("fcn16s", Small(), 2), Stream("fcn32s", Small(), 2)),
             ["kind", "fcn16s and fcn32s"],
         ),
+        (lambda: TwoStream(Stream("fcn32s", Small(), 2), Stream("fcn32s", unpadded(), 2)), ["grids", "same places"]),
     ],
 )
 def test_what_does_not_go_together_is_refused(make: Callable, words: list[str]) -> None:

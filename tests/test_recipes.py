@@ -139,6 +139,30 @@ def test_the_auxiliary_loss_counts_half() -> None:
     assert main_output(both["aux"]) is both["aux"]
 
 
+def test_two_tasks_have_labels_of_their_own() -> None:
+    """The paper's semantic and geometric heads: one step on the sum of both losses makes both smaller."""
+    sf.manual_seed(0)
+    net = sf.models.two_heads("fcn16s", "small", num_classes=4, num_geometric=3, dropout=0.0)
+    rng = np.random.default_rng(0)
+    x = sf.Tensor(rng.normal(size=(2, 3, 33, 40)).astype(np.float32))
+    labels = {"semantic": rng.integers(0, 4, (2, 33, 40)), "geometric": rng.integers(0, 3, (2, 33, 40))}
+    optimizer = sf.optim.SGD(net.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(2):
+        scores = net(x)
+        each = {name: sf.ops.softmax_cross_entropy(scores[name], labels[name]).item() for name in labels}
+        loss = segmentation_loss(scores, labels)
+        assert loss.item() == pytest.approx(sum(each.values()), rel=1e-6)
+        losses.append(each)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(losses[1][name] < losses[0][name] for name in labels)
+    assert main_output(scores) is scores["semantic"]
+    with pytest.raises(ValueError, match="labels for depth, but outputs semantic, geometric"):
+        segmentation_loss(scores, {"depth": labels["semantic"]})
+
+
 def test_groups() -> None:
     assert list(groups(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(groups([], 3)) == []

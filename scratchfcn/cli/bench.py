@@ -60,9 +60,7 @@ def bench_command(
     growing = cases.scaling_cases(model, single, batch_norm) if "scaling" in parts else []
     config = pipeline_settings(data, model, several, batch_size, batch_norm, workers) if "pipeline" in parts else {}
     refuse_foreign_files(json_file, plot_file)
-    against_torch, torch_line = choose_torch(
-        cases.check_name("--against", against, ("auto", "torch", "none")), model
-    )
+    against_torch, torch_line = choose_torch(cases.check_name("--against", against, ("auto", "torch", "none")), model)
     device = backend.resolve_device(device)
     if device != "cpu" and {"memory", "scaling"} & set(parts):
         raise cases.BenchError(f"memory is measured on the CPU only, not on {device}: give --device cpu")

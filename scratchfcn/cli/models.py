@@ -61,6 +61,8 @@ def models_command(
     if rows_columns is not None and min(rows_columns) < 1:
         raise ModelsError(f"--size {size!r}: an image has at least one pixel")
     names = [pattern] if pattern in models.NAMES else matching(pattern, list(models.NAMES))
+    if not names:  # "classifiers", "descendants"
+        names = [name for name, entry in models.NAMES.items() if entry.kind == pattern.removesuffix("s")]
     if not names:
         raise ModelsError(f"no network is called {pattern!r}; {nearest(pattern, list(models.NAMES))}")
     console = Console(markup=False, highlight=False)

@@ -8,6 +8,7 @@ from .caffenet import CaffeNet, CaffeNetClassifier
 from .catalogue import NAMES, Entry, build
 from .convolutionalize import convolutionalize
 from .d2l_fcn import D2LFCN, d2l_fcn_resnet18
+from .dense import rarefy, shift_and_stitch
 from .fcn import (
     FCN,
     FCN8s,
@@ -21,7 +22,9 @@ from .fcn import (
     fcn32s,
     fcn32s_fixed,
 )
+from .fusion import TwoHeads, TwoStream, two_heads, two_stream
 from .googlenet import GoogLeNet, GoogLeNetClassifier
+from .keras_fcn import fcn_8, fcn_32
 from .mobilenet import MobileNetV2, MobileNetV2Classifier
 from .resnet import ResNet, ResNetClassifier
 from .small import Small
@@ -61,6 +64,8 @@ __all__ = [
     "Small",
     "SqueezeNet",
     "SqueezeNetClassifier",
+    "TwoHeads",
+    "TwoStream",
     "VGG16Classifier",
     "build",
     "convolutionalize",
@@ -70,7 +75,13 @@ __all__ = [
     "fcn16s",
     "fcn32s",
     "fcn32s_fixed",
+    "fcn_8",
+    "fcn_32",
     "fcn_resnet50",
     "fcn_resnet101",
+    "rarefy",
+    "shift_and_stitch",
     "start_from",
+    "two_heads",
+    "two_stream",
 ]

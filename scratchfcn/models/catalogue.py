@@ -14,6 +14,8 @@ from .caffenet import CaffeNetClassifier
 from .d2l_fcn import d2l_fcn_resnet18
 from .fcn import fcn8s, fcn8s_at_once, fcn16s, fcn32s, fcn32s_fixed
 from .googlenet import GoogLeNetClassifier
+from .keras_fcn import ENCODERS as KERAS_ENCODERS
+from .keras_fcn import fcn_8, fcn_32
 from .mobilenet import MobileNetV2Classifier
 from .resnet import ResNetClassifier
 from .squeezenet import SqueezeNetClassifier
@@ -91,7 +93,17 @@ def descendants() -> list[Entry]:
     return [
         Entry("fcn_resnet50", "descendant", "torchvision's, dilated", fcn_resnet50, training_options=auxiliary),
         Entry("fcn_resnet101", "descendant", "torchvision's, dilated", fcn_resnet101, training_options=auxiliary),
-        Entry("d2l_fcn_resnet18", "descendant", "the book Dive into Deep Learning's", d2l_fcn_resnet18),
+        Entry("d2l_fcn_resnet18", "descendant", "Dive into Deep Learning's", d2l_fcn_resnet18),
+        *(
+            Entry(
+                name if encoder == "vanilla" else f"{name}_{encoder}",
+                "descendant",
+                "keras_segmentation's",
+                partial(make, encoder),
+            )
+            for encoder in KERAS_ENCODERS
+            for name, make in (("fcn_8", fcn_8), ("fcn_32", fcn_32))
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ that size. Flatten only lines numbers up, and goes.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -109,7 +109,7 @@ class Trial:
         if not replaced:
             raise ValueError(f"{NAME}: there is no Linear, Flatten or mean over the whole map; the network is dense")
 
-    def attempt(self, layer: nn.Module, name: str) -> Tensor:
+    def attempt(self, layer: Callable[[Tensor], Tensor], name: str) -> Tensor:
         """layer(x), with a word about where it went wrong."""
         try:
             return layer(self.x)

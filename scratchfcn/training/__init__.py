@@ -3,6 +3,7 @@
 from .config import Config, SettingError
 from .evaluate import Evaluation, Evaluator
 from .network import Network, load_network
+from .patchwise import sample_loss
 from .prepare import MAY_CHANGE, SHAPES, new_trainer, open_data, resumed_trainer, run_folder_of
 from .recipes import with_recipe
 from .run_folder import RunFolder, examples, free_run_folder, latest_run
@@ -29,5 +30,6 @@ __all__ = [
     "open_data",
     "resumed_trainer",
     "run_folder_of",
+    "sample_loss",
     "with_recipe",
 ]

@@ -1,11 +1,14 @@
 """What training makes small: the loss of a network's output, or of its outputs where it has several.
 
-Most networks return class scores (N, K, H, W). torchvision's FCN, while it learns, has a second head on an earlier map:
-it returns {"out": scores, "aux": scores}, and the auxiliary loss counts half. Only "out" is used for anything else.
+Most networks return class scores (N, K, H, W). Two return scores by name. torchvision's FCN, while it learns, has a
+second head on an earlier map: {"out": …, "aux": …}; both are compared with the same labels, and the auxiliary loss
+counts half. The paper's SIFT Flow net has two tasks: {"semantic": …, "geometric": …}, each with labels of its own, and
+both losses count in full. Predictions are made from the first of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .. import ops
@@ -17,12 +20,27 @@ Output = Tensor | dict[str, Tensor]
 
 def main_output(output: Output) -> Tensor:
     """The class scores that predictions are made from, (N, K, H, W)."""
-    return output["out"] if isinstance(output, dict) else output
+    return next(iter(output.values())) if isinstance(output, dict) else output
 
 
 def segmentation_loss(output: Output, labels: Any, class_weights: Any = None, reduction: str = "mean") -> Tensor:
-    """Softmax cross entropy with labels (N, H, W); with an auxiliary output, loss(out) + 0.5·loss(aux)."""
+    """Softmax cross entropy of scores (N, K, H, W) with labels (N, H, W); of several outputs, the sum (see above).
+
+    labels: for a network of several tasks a dictionary with the same names as its output; class_weights are for the
+    first task. Errors: ValueError for names that differ.
+    """
+    if not isinstance(output, dict):
+        return ops.softmax_cross_entropy(output, labels, class_weights, reduction=reduction)
+    if isinstance(labels, Mapping):
+        if set(labels) != set(output):
+            raise ValueError(f"segmentation_loss: labels for {', '.join(labels)}, but outputs {', '.join(output)}")
+        weights = [class_weights] + [None] * (len(output) - 1)
+        losses = [
+            ops.softmax_cross_entropy(scores, labels[name], weight, reduction=reduction)
+            for (name, scores), weight in zip(output.items(), weights, strict=True)
+        ]
+        return sum(losses[1:], losses[0])
     loss = ops.softmax_cross_entropy(main_output(output), labels, class_weights, reduction=reduction)
-    if isinstance(output, dict) and "aux" in output:
+    if "aux" in output:
         loss = loss + AUX_WEIGHT * ops.softmax_cross_entropy(output["aux"], labels, class_weights, reduction=reduction)
     return loss

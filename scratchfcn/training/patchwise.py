@@ -15,8 +15,9 @@ from ..backend import array_module, generator
 
 
 def sample_loss(labels: Any, p: float, ignore_index: int = 255) -> Any:
-    """Keep each label with probability p, on its own, and give the others `ignore_index`. Labels of any shape, (N, H, W)
-    say; returned as a new array of their dtype. Drawn from the generator that `manual_seed` restarts.
+    """Keep each label with probability p, on its own, and give the others `ignore_index`: (N, H, W) → a new (N, H, W).
+
+    What is kept is drawn from the generator that `manual_seed` restarts.
 
     With reduction="sum", loss and gradient have p times their dense value on average: divide by p. With "mean" they are
     averaged over the cells that were kept.

@@ -23,6 +23,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["scratchfcn", "scratchfcn.*"]),
+    package_data={"scratchfcn.learn": ["exercises/*/*"], "scratchfcn.explain": ["templates/*"]},
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0,<3",
@@ -32,6 +33,7 @@ setup(
         "rich>=13.7,<16",
         "typer>=0.12,<1",
         "matplotlib>=3.8,<4",
+        "jinja2>=3.1,<4",
     ],
     extras_require={
         "gpu": ["cupy-cuda12x>=13"],

@@ -155,5 +155,5 @@ def check_model(name: str | None) -> None:
     """Errors: BenchError for a name that is no FCN's."""
     known = [entry.name for entry in models.NAMES.values() if entry.kind == "fcn"]
     if name is not None and name not in known:
-        near = ", ".join(get_close_matches(name, known, n=3, cutoff=0.4) or TWINS)
-        raise BenchError(f"--model {name!r} is not known here; did you mean {near}? `scratchfcn models fcn` lists all")
+        near = get_close_matches(name, known, n=1, cutoff=0.4) or TWINS[-1:]
+        raise BenchError(f"--model {name!r} is not known; did you mean {near[0]}? `scratchfcn models fcn` lists all")

@@ -109,9 +109,11 @@ class Config:
         """The model exists, and predicts a class for every pixel."""
         if self.model_name not in NAMES:
             known = [*KINDS, *(name for name, entry in NAMES.items() if entry.kind != "classifier")]
-            near = get_close_matches(self.model, known, n=3, cutoff=0.4) or KINDS
+            near = get_close_matches(self.model, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}? " if near else ""
             raise SettingError(
-                f"--model {self.model!r} is not known; did you mean {', '.join(near)}? `scratchfcn models` lists all"
+                f"--model {self.model!r} is not known; {hint}there are {', '.join(KINDS)}, each over a --backbone, and "
+                "more under their whole names: `scratchfcn models` lists all"
             )
         if NAMES[self.model_name].kind == "classifier":
             raise SettingError(

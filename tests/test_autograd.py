@@ -867,3 +867,15 @@ def test_numpy_reads_a_tensor_and_comparisons_are_not_quietly_false() -> None:
     for other in (np.array([1.0, 5.0, 2.0]), 3):
         with pytest.raises(TypeError, match="compare arrays"):
             _ = x == other
+
+
+def test_every_op_carries_its_derivation() -> None:
+    """What `scratchfcn learn read` prints: the formula, how it comes about, and where it belongs in the paper."""
+    ops = {name: op for name, op in vars(sf.ops).items() if isinstance(op, type) and issubclass(op, sf.Function)}
+    assert len(ops) >= 24
+    for name, op in ops.items():
+        text = op.__doc__ or ""
+        assert "Derivation:" in text, name
+        assert "g" in text.partition("Derivation:")[2], name
+        if op.__module__ != "scratchfcn.tensor":
+            assert "aper" in text or "et al." in text, f"{name}: names no section of the paper, nor another source"

@@ -9,7 +9,12 @@ from .layout import blocks
 
 
 class Relu(Function):
-    """y = max(x, 0);   gx = gy where x > 0, else 0 (at exactly 0 there is no slope; torch and we say 0)."""
+    """y = max(x, 0);   gx = gy where x > 0, else 0 (at exactly 0 there is no slope; torch and we say 0).
+
+    Derivation: y_i depends on x_i alone, so gx_i = gy_i · dy_i/dx_i, and the slope of max(x, 0) is 1 to the right of 0
+    and 0 to the left. Where y is positive x was, so y is all that has to be kept. Paper, section 3: an element-wise
+    nonlinearity as the layer's f.
+    """
 
     def forward(self, x: Any) -> Any:
         xp = array_module(x)
@@ -41,7 +46,8 @@ def relu(x: Tensor) -> Tensor:
 class Relu6(Function):
     """y = min(max(x, 0), 6);   gx = gy where 0 < x < 6, else 0 (at 0 and at 6 torch and we say 0).
 
-    MobileNet's ReLU: a bounded activation keeps its precision in few bits, for which those nets are made.
+    Derivation: as for ReLU, with a second bend at 6, beyond which the slope is 0 again. MobileNet's ReLU (Sandler et
+    al. 2018): a bounded activation keeps its precision in few bits, for which those nets are made.
     """
 
     def forward(self, x: Any) -> Any:
@@ -76,6 +82,8 @@ class Dropout(Function):
     """y = x·mask / (1 - p), each mask entry 1 with probability 1 - p, else 0;   gx = gy·mask / (1 - p).
 
     Dividing by 1 - p keeps the expected value, so that nothing has to be rescaled when dropout is switched off.
+    Derivation: once the mask is drawn, y_i = c_i·x_i with a constant c_i, so gx_i = c_i·gy_i: the same mask, not a new
+    one. Srivastava et al. 2014; the paper keeps it where its classifiers had it (section 4.3).
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -102,7 +110,9 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 class Softmax(Function):
     """y_k = e^{x_k} / Σ_j e^{x_j} along `axis`;   gx_k = y_k·(gy_k - Σ_j gy_j·y_j).
 
-    Subtracting the largest x first changes nothing in the quotient and keeps e^x from overflowing.
+    Derivation: ∂y_j/∂x_k = y_j·([j = k] - y_k), because x_k raises y_k's numerator and everybody's denominator. So
+    gx_k = Σ_j gy_j·y_j·([j = k] - y_k) = y_k·gy_k - y_k·Σ_j gy_j·y_j. Subtracting the largest x first changes nothing
+    in the quotient and keeps e^x from overflowing. Paper, section 3: the per-pixel softmax of its loss.
     """
 
     def __init__(self, axis: int = 1) -> None:

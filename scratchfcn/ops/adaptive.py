@@ -19,7 +19,11 @@ Size = int | tuple[int | None, int | None] | None
 
 
 class AdaptiveAvgPool2d(Function):
-    """y[n, c] = R · x[n, c] · Cᵀ;   gx[n, c] = Rᵀ · gy[n, c] · C."""
+    """y[n, c] = R · x[n, c] · Cᵀ;   gx[n, c] = Rᵀ · gy[n, c] · C.
+
+    Derivation: y[o, q] = Σ_h Σ_w R[o, h]·x[h, w]·C[q, w], so x[h, w] reaches y[o, q] with the factor R[o, h]·C[q, w],
+    and gx[h, w] = Σ_o Σ_q R[o, h]·gy[o, q]·C[q, w]. torchvision's classifiers use it; the paper has no such layer.
+    """
 
     def __init__(self, output_size: Size) -> None:
         self.output_size = output_pair("adaptive_avg_pool2d", output_size)

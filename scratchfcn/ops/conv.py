@@ -33,7 +33,20 @@ from .subpixel import Subpixel
 
 
 class Conv2d(Function):
-    """Convolution: x (N, C, H, W), w (OC, C/groups, KH, KW), b (OC,) or None → y (N, OC, OH, OW)."""
+    """Convolution: x (N, C, H, W), w (OC, C/groups, KH, KW), b (OC,) or None → y (N, OC, OH, OW).
+
+        y[n, o, oh, ow] = b[o] + Σ_c Σ_i Σ_j  w[o, c, i, j] · x[n, c, oh·s + i·d - p, ow·s + j·d - p]
+
+    Derivation: a number's gradient sums over every output it takes part in, gy times the factor it has there. A pixel
+    is in the windows that cover it, a weight in every window, a bias in every output of its channel:
+
+        gx[n, c, h, w] = Σ over o and all (oh, ow, i, j) with oh·s + i·d - p = h and ow·s + j·d - p = w
+                         of gy[n, o, oh, ow] · w[o, c, i, j]
+        gw[o, c, i, j] = Σ over n, oh, ow of gy[n, o, oh, ow] · x[n, c, oh·s + i·d - p, ow·s + j·d - p]
+        gb[o]          = Σ over n, oh, ow of gy[n, o, oh, ow]
+
+    With groups, o only meets the channels of its own group. Paper, section 3: the layer form, f a matrix product.
+    """
 
     def __init__(
         self, stride: int | Pair = 1, padding: int | Pair = 0, dilation: int | Pair = 1, groups: int = 1
@@ -112,6 +125,10 @@ class Conv1x1(Function):
 
     The window is one pixel, so no columns are needed: y = w @ x, over channels. This is what makes a classifier
     "fully convolutional" (paper, section 3.1), and what scores classes.
+
+    Derivation: y[n, o, h, w] = b[o] + Σ_c w[o, c]·x[n, c, h, w], and pixels do not mix: gx[n, c, h, w] =
+    Σ_o w[o, c]·gy[n, o, h, w], while a weight works at every pixel: gw[o, c] = Σ over n, h, w of gy[n, o, h, w]·
+    x[n, c, h, w], and gb[o] = Σ over n, h, w of gy[n, o, h, w].
     """
 
     def forward(self, x: Any, w: Any, b: Any = None) -> Any:
@@ -147,6 +164,14 @@ class ConvTranspose2d(Function):
 
     Each input pixel stamps the kernel, times its value, onto the output; stamps lie `stride` apart and overlaps add:
         y[n, o, h·s + i·d - p, w·s + j·d - p] += x[n, c, h, w] · w[c, o, i, j]
+
+    Derivation: a pixel of x reaches the outputs its stamp covers, a weight is in the stamp of every pixel:
+
+        gx[n, c, h, w] = Σ_o Σ_i Σ_j  gy[n, o, h·s + i·d - p, w·s + j·d - p] · w[c, o, i, j]       a convolution of gy
+        gw[c, o, i, j] = Σ over n, h, w of x[n, c, h, w] · gy[n, o, h·s + i·d - p, w·s + j·d - p]
+        gb[o]          = Σ over all outputs of gy[n, o]
+
+    (gy beyond the edge counts as 0: what a stamp put there was cut off.) Paper, section 3.3.
     """
 
     def __init__(

@@ -7,7 +7,12 @@ from ..tensor import Function, Tensor
 
 
 class Linear(Function):
-    """y = x @ wᵀ + b;   gx = gy @ w, gw = gyᵀ @ x, gb = Σ over the batch of gy."""
+    """y = x @ wᵀ + b;   gx = gy @ w, gw = gyᵀ @ x, gb = Σ over the batch of gy.
+
+    Derivation: y[n, o] = b[o] + Σ_i w[o, i]·x[n, i]. x[n, i] takes part in row n's outputs: gx[n, i] = Σ_o gy[n, o]·
+    w[o, i]. w[o, i] takes part in output o of every row: gw[o, i] = Σ_n gy[n, o]·x[n, i], and gb[o] = Σ_n gy[n, o].
+    Paper, section 3.1: a convolution whose kernel covers its whole input.
+    """
 
     def forward(self, x: Any, w: Any, b: Any = None) -> Any:
         if x.ndim < 1 or w.ndim != 2 or x.shape[-1] != w.shape[1]:

@@ -15,6 +15,11 @@ class BatchNorm2d(Function):
     x, so the gradient has three terms (Ioffe & Szegedy 2015, section 3):
         gx = weight / √(var + eps) · (gy - mean(gy) - x̂·mean(gy·x̂))
     In evaluation they are constants, the running statistics, and only the first term remains.
+
+    Derivation: let g = gy·weight, the gradient by x̂, and s = 1/√(var + eps). x_i moves its own x̂_i by s; it moves the
+    mean, and with it every x̂_j, by -s/M; and it moves var by 2·(x_i - mean)/M, which moves every x̂_j by
+    -½·s²·x̂_j·2·(x_i - mean)/M = -s·x̂_j·x̂_i/M. Summed over j: gx_i = s·(g_i - Σ_j g_j/M - x̂_i·Σ_j g_j·x̂_j/M), the line
+    above. gweight = Σ gy·x̂ and gbias = Σ gy, over the pixels of the channel. (The paper's nets had no batch norm.)
     """
 
     def __init__(self, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float) -> None:
@@ -141,6 +146,10 @@ class LocalResponseNorm(Function):
 
     Backward: gx_c = gy_c·b_c^-beta - 2·beta·alpha/size · x_c · Σ over the channels j that c contributes to of
     gy_j·x_j·b_j^(-beta-1).
+
+    Derivation: x_c is in y_c itself, with the factor b_c^-beta, and in the b_j of its neighbours, ∂b_j/∂x_c =
+    2·alpha/size·x_c, each of which moves its y_j by x_j·(-beta)·b_j^(-beta-1). Krizhevsky et al. 2012, section 3.3; in
+    the paper's AlexNet and GoogLeNet.
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:

@@ -21,6 +21,9 @@ class MaxPool2d(Function):
     """y[n, c, oh, ow] = max over (i, j) of x[n, c, oh·s + i·d - p, ow·s + j·d - p]; beyond the edge lies -inf.
 
     Backward: gx[winner of the window] += gy. Where several pixels tie, the first in reading order wins.
+
+    Derivation: near a point where one pixel is the largest, y is that pixel: ∂y/∂x is 1 for it and 0 for the others. A
+    pixel that wins several windows gets the gradient of each, hence the sum. Paper, section 3: the layer form, f = max.
     """
 
     def __init__(
@@ -108,6 +111,9 @@ class AvgPool2d(Function):
     """y[n, c, oh, ow] = 1/area · Σ over (i, j) of x[n, c, oh·s + i - p, ow·s + j - p];   gx[each] += gy/area.
 
     As in torch, padding counts as pixels of value 0; what hangs over the padded edge in ceil mode does not count.
+
+    Derivation: y is linear in x, and each pixel of a window has the factor 1/area in it; so gx[n, c, h, w] = Σ over the
+    windows that cover it of gy/area. Paper, section 3: the layer form, f = mean.
     """
 
     def __init__(
@@ -164,7 +170,11 @@ def avg_pool2d(
 
 
 class GlobalAvgPool2d(Function):
-    """y[n, c] = 1/(H·W) · Σ over all pixels;   gx = gy/(H·W) at every pixel."""
+    """y[n, c] = 1/(H·W) · Σ over all pixels;   gx = gy/(H·W) at every pixel.
+
+    Derivation: every pixel has the factor 1/(H·W) in its channel's one output. GoogLeNet's last pool, which the paper
+    discards (section 4.1).
+    """
 
     def forward(self, x: Any) -> Any:
         check_pool(self.name, x, (1, 1), (0, 0))

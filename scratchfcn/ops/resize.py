@@ -14,7 +14,11 @@ from .im2col import Pair, pair
 
 
 class ResizeBilinear(Function):
-    """y[n, c] = R · x[n, c] · Cᵀ;   gx[n, c] = Rᵀ · gy[n, c] · C."""
+    """y[n, c] = R · x[n, c] · Cᵀ;   gx[n, c] = Rᵀ · gy[n, c] · C.
+
+    Derivation: y[o, q] = Σ_h Σ_w R[o, h]·x[h, w]·C[q, w], so x[h, w] reaches y[o, q] with the factor R[o, h]·C[q, w],
+    and gx[h, w] = Σ_o Σ_q R[o, h]·gy[o, q]·C[q, w]. Paper, section 3.3.
+    """
 
     def __init__(self, size: int | Pair, align_corners: bool = False) -> None:
         self.size, self.align_corners = pair(size, "resize_bilinear: size"), align_corners

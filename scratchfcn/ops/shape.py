@@ -14,7 +14,11 @@ from .layout import padded_planes, zero_image
 
 
 class Crop(Function):
-    """y = x[:, :, oy : oy+h, ox : ox+w];   gx = gy inside that window, 0 outside. Caffe's Crop layer."""
+    """y = x[:, :, oy : oy+h, ox : ox+w];   gx = gy inside that window, 0 outside. Caffe's Crop layer.
+
+    Derivation: y[n, c, i, j] = x[n, c, oy + i, ox + j]; a pixel inside is one output, with the factor 1, and a pixel
+    outside is none. Paper, section 4.2, and its reference implementation: maps are cropped before they are added.
+    """
 
     def __init__(self, size: int | Pair, offset: int | Pair = (0, 0)) -> None:
         self.size, self.offset = pair(size, "crop: size"), pair(offset, "crop: offset")
@@ -42,7 +46,11 @@ def crop(x: Tensor, size: int | Pair, offset: int | Pair = (0, 0)) -> Tensor:
 
 
 class Pad(Function):
-    """y = x in a frame of zeros;   gx = gy without the frame."""
+    """y = x in a frame of zeros;   gx = gy without the frame.
+
+    Derivation: y[n, c, top + h, left + w] = x[n, c, h, w], so gx[n, c, h, w] = gy[n, c, top + h, left + w]; the frame
+    depends on nothing. The paper's nets pad their first convolution by 100 (reference implementation).
+    """
 
     def __init__(self, padding: int | Sequence[int]) -> None:
         sides = tuple(padding) if isinstance(padding, tuple | list) else (padding,) * 4
@@ -70,7 +78,11 @@ def pad(x: Tensor, padding: int | Sequence[int]) -> Tensor:
 
 
 class Concat(Function):
-    """y = the inputs one after the other along `axis`;   gx_i = the i-th piece of gy."""
+    """y = the inputs one after the other along `axis`;   gx_i = the i-th piece of gy.
+
+    Derivation: each number of an input is one number of y, with the factor 1, in the piece that starts where the inputs
+    before it end. GoogLeNet's inception modules join their branches so (paper, section 4.1).
+    """
 
     def __init__(self, axis: int = 1) -> None:
         self.axis = axis
@@ -113,7 +125,11 @@ def concat(tensors: Sequence[Tensor], axis: int = 1) -> Tensor:
 
 
 class Reshape(Function):
-    """y = the same numbers in another shape, in reading order;   gx = gy in the old shape."""
+    """y = the same numbers in another shape, in reading order;   gx = gy in the old shape.
+
+    Derivation: number k of x, in reading order, is number k of y, so number k of gx is number k of gy. A fully
+    connected layer's matrix becomes a kernel this way (paper, section 3.1).
+    """
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.shape = tuple(shape)

@@ -876,6 +876,5 @@ def test_every_op_carries_its_derivation() -> None:
     for name, op in ops.items():
         text = op.__doc__ or ""
         assert "Derivation:" in text, name
-        assert "g" in text.partition("Derivation:")[2], name
         if op.__module__ != "scratchfcn.tensor":
             assert "aper" in text or "et al." in text, f"{name}: names no section of the paper, nor another source"

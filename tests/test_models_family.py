@@ -1,5 +1,8 @@
 """The whole family by name: every FCN over every backbone, its sizes and crops, its counts, and what it starts from."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -244,3 +247,23 @@ def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match=r"none of these 1 arrays has a place in this FCN8s.*layer1.0.conv1.weight"):
         sf.models.start_from(net, {"layer1.0.conv1.weight": np.zeros((64, 64, 3, 3), np.float32)})
     assert all(np.array_equal(array, before[name]) for name, array in net.state_dict().items())
+
+
+MEMORY = """
+import resource, numpy as np, scratchfcn as sf
+net = sf.models.build("fcn8s_vgg16", recipe="caffe").eval()
+with sf.no_grad():
+    y = net(sf.Tensor(np.zeros((1, 3, 500, 500), np.float32)))
+print(*y.shape, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts a process's memory in Linux's units")
+def test_the_papers_fcn8s_needs_little_memory() -> None:
+    """500x500 with padding 100, weights and all, far under 6 GB."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    *shape, megabytes = map(int, done.stdout.split())
+    assert shape == [1, 21, 500, 500]
+    assert megabytes < 2500

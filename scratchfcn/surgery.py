@@ -32,6 +32,7 @@ class TransplantReport:
     reshaped: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)  # (name, from, to)
     skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
     missing: list[str] = field(default_factory=list)  # of the model, and untouched
+    warnings: list[str] = field(default_factory=list)  # what fits, and may be wrong all the same
 
     def __str__(self) -> str:
         lines = [
@@ -41,6 +42,7 @@ class TransplantReport:
         lines += _some("reshaped", [f"{name}: {old} → {new}" for name, old, new in self.reshaped])
         lines += _some("skipped", [f"{name}: {reason}" for name, reason in self.skipped])
         lines += _some("left", self.missing)
+        lines += [f"  warning: {each}" for each in self.warnings]
         return "\n".join(lines)
 
 

@@ -131,7 +131,15 @@ def _load_safetensors(path: Path) -> Checkpoint:
             metadata = dict(file.metadata() or {})
     except safetensors.SafetensorError as error:
         raise _damaged(path, ".safetensors", error) from None
-    return Checkpoint(arrays, json.loads(metadata[METADATA_KEY]) if METADATA_KEY in metadata else metadata)
+    if METADATA_KEY not in metadata:
+        return Checkpoint(arrays, metadata)
+    try:
+        ours = json.loads(metadata[METADATA_KEY])
+    except json.JSONDecodeError as error:
+        raise _damaged(path, ".safetensors", error) from None
+    if not isinstance(ours, dict):
+        raise _damaged(path, ".safetensors", f"its metadata are {ours!r}")
+    return Checkpoint(arrays, ours)
 
 
 def _safetensor(path: Path, file: Any, name: str) -> np.ndarray:
@@ -242,8 +250,11 @@ def _kind(path: Path) -> str | None:
     with open(path, "rb") as file:
         start = file.read(9)
     if zipfile.is_zipfile(path):  # both npz and torch's files are zip archives
-        with zipfile.ZipFile(path) as archive:
-            return ".pth" if any(name.endswith("data.pkl") for name in archive.namelist()) else ".npz"
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return ".pth" if any(name.endswith("data.pkl") for name in archive.namelist()) else ".npz"
+        except (zipfile.BadZipFile, NotImplementedError):  # damaged: whoever reads it will say so
+            return None
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:  # length of a JSON header
         return ".safetensors"  # asked before the next: a length, too, may begin with that byte
     return ".pth" if start.startswith(b"\x80") else None  # how a pickle begins, which older torch files are

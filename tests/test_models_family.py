@@ -221,6 +221,46 @@ def test_fully_connected_layers_become_fc6_and_fc7() -> None:
     assert (net.backbone.features[0].bias.data == 3).all()
 
 
+def test_a_file_may_mix_the_names_of_backbone_and_head() -> None:
+    """The published FCN-AlexNet: Caffe's layers, and the scores and upsampling under our names."""
+    net = unfilled("fcn_alexnet")
+    arrays = {name.removeprefix("backbone."): array for name, array in numbered(net).items()}
+    report = sf.models.start_from(net, arrays)
+    assert not report.skipped
+    assert not report.missing
+    wrapped = {f"module.{name}": array for name, array in numbered(net).items()}
+    assert not sf.models.start_from(net, wrapped).missing
+
+
+def test_classifiers_know_caffes_names() -> None:
+    googlenet = unfilled("bvlc_googlenet")
+    sf.models.start_from(googlenet, {"loss3/classifier.bias": np.full(1000, 2.0, np.float32)})
+    assert (googlenet.loss3_classifier.bias.data == 2).all()
+    vgg = unfilled("vgg16")
+    sf.models.start_from(vgg, {"fc8.bias": np.full(1000, 3.0, np.float32)})
+    assert (vgg.classifier[6].bias.data == 3).all()
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
+def test_the_last_rows_are_scored_as_well(backbone: str) -> None:
+    """Where the features say one thing everywhere, no row's score fades: one lies on the last row or behind."""
+    net = sf.models.build(f"fcn32s_{backbone}", num_classes=1).eval()
+    net.score_fr.bias.data[...] = 1.0
+    for size in (32, 33, 63, 64):
+        y = net(sf.Tensor(np.zeros((1, 3, size, size), np.float32))).numpy()
+        np.testing.assert_allclose(y, 1.0, atol=1e-6)
+
+
+def test_one_image_without_a_batch_is_explained() -> None:
+    with pytest.raises(ValueError, match=r"Small: x must be images .*one image becomes a batch of one by x\[None\]"):
+        sf.models.fcn8s(num_classes=2)(sf.Tensor(np.zeros((3, 32, 32), np.float32)))
+
+
+def test_a_classifier_is_no_backbone() -> None:
+    with pytest.raises(ValueError, match=r"ResNetClassifier gives scores for whole images.*without 'Classifier'"):
+        sf.models.fcn8s(unfilled("resnet18"), 3)
+
+
 def test_caffes_names_are_known() -> None:
     net = unfilled("fcn8s_vgg16", recipe="caffe")
     report = sf.models.start_from(

@@ -57,7 +57,7 @@ def test_the_maps_equal_torchvisions() -> None:
     ours.load_state_dict({name: array for name, array in state_of(theirs).items() if not name.startswith("fc.")})
     x = image(1, 3, 65, 40)
     with sf.no_grad(), torch.no_grad():
-        mine, reference = ours(sf.Tensor(x)), maps(torch.tensor(x))
+        mine, reference = ours.maps(sf.Tensor(x)), maps(torch.tensor(x))
     assert [y.shape[1] for y in mine] == list(ours.channels) == [128, 256, 512]
     for y, t in zip(mine, reference.values(), strict=True):
         assert_close(y.numpy(), t.numpy(), 1e-10 * t.abs().max().item())
@@ -158,7 +158,7 @@ def seen_by(net: ResNet, which: int, rows: int) -> tuple[int, int]:
     net.double().eval()
     ramp = np.linspace(1, 2, rows)[:, None]
     x = sf.Tensor(np.stack([ramp, ramp[::-1]])[:, None].repeat(3, 1).repeat(32, 3), requires_grad=True)
-    y = net(x)[which]
+    y = net.maps(x)[which]
     i = y.shape[2] // 2
     gradient = np.zeros(y.shape)
     gradient[:, :, i] = 1.0

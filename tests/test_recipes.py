@@ -34,6 +34,19 @@ def test_alexnet_and_googlenet_learn_from_means_over_twenty_images() -> None:
     assert googlenet.lr == 5e-5
 
 
+def test_whole_names_have_the_recipe_too() -> None:
+    config = Config(**with_recipe({"model": "fcn_alexnet", "recipe": "caffe"}))
+    assert (config.model_name, config.lr) == ("fcn32s_alexnet", 1e-4)
+    config = Config(**with_recipe({"model": "fcn8s_at_once_vgg16", "recipe": "caffe"}))
+    assert (config.model_name, config.lr) == ("fcn8s_at_once_vgg16", 1e-10)
+
+
+def test_the_papers_names_are_fed_as_the_paper_did() -> None:
+    with sf.nn.init.skipped():
+        network = Network.build("fcn_googlenet", Classes.numbered(2))
+    assert network.normalise == Normalise(CAFFE_MEAN, CAFFE_STD, bgr=True)
+
+
 def test_what_you_give_counts() -> None:
     config = Config(**with_recipe({"recipe": "caffe", "lr": 1e-9, "momentum": 0.5, "flip": True}))
     assert (config.lr, config.momentum, config.flip, config.reduction) == (1e-9, 0.5, True, "sum")
@@ -60,6 +73,9 @@ def test_there_is_no_recipe_for_the_rest(settings: dict, words: str) -> None:
         ({"model": "fcn4s"}, "--model 'fcn4s' is not known; did you mean fcn8s"),
         ({"model": "resnet18"}, "resnet18 classifies whole images.*--model fcn8s --backbone resnet18"),
         ({"backbone": "vgg19"}, "--backbone 'vgg19' is not known; use one of .*vgg16"),
+        ({"model": "fcn8s_vgg16", "backbone": "resnet18"}, "whole name, with a backbone of its own"),
+        ({"model": "fcn_resnet50", "dropout": 0.1}, "--dropout: fcn_resnet50 has a dropout of its own"),
+        ({"backbone": "resnet18", "batch_norm": False}, "--no-batch-norm: only backbone small"),
         ({"reduction": "median"}, "--reduction 'median' is not known; use one of mean, sum"),
         ({"accumulate": 0}, "--accumulate must lie between 1"),
     ],
@@ -75,6 +91,7 @@ def test_networks_of_other_people_are_models_too() -> None:
     assert config.model_options() == {"aux_loss": True}
     assert Config(model="fcn16s_resnet18").model_name == "fcn16s_resnet18"
     assert Config(model="fcn8s", backbone="resnet18").model_options() == {"dropout": 0.5}
+    assert Config(model="fcn_8_vgg", dropout=0.1).model_options() == {"dropout": 0.1}
 
 
 # --- the input --------------------------------------------------------------------------------------------
@@ -159,6 +176,10 @@ def test_two_tasks_have_labels_of_their_own() -> None:
         optimizer.step()
     assert all(losses[1][name] < losses[0][name] for name in labels)
     assert main_output(scores) is scores["semantic"]
+    with pytest.raises(ValueError, match="tasks are semantic, geometric; give each its labels"):
+        segmentation_loss(scores, labels["semantic"])
+    with pytest.raises(ValueError, match="labels for semantic, geometric, but the network has a single output"):
+        segmentation_loss(scores["semantic"], labels)
     with pytest.raises(ValueError, match="labels for depth, but outputs semantic, geometric"):
         segmentation_loss(scores, {"depth": labels["semantic"]})
 
@@ -297,3 +318,43 @@ def test_init_takes_a_classifiers_weights_by_itself(tmp_path: object) -> None:
     other = CliRunner().invoke(app, command.replace("squeezenet1_1", "resnet18").replace("/run ", "/run2 ").split())
     assert other.exit_code == 2
     assert "none of these" in other.output
+
+
+def warnings_of(tmp_path: object, name: str, arrays: dict, metadata: dict | None = None) -> str:
+    """What a training says that starts from a file of these arrays."""
+    save(tmp_path / "weights.safetensors", arrays, metadata)
+    run = CliRunner().invoke(
+        app,
+        f"train --model fcn32s --data shapes --generated 2 --size 32x32 --epochs 1 --batch-size 2 --device cpu "
+        f"--init {tmp_path / 'weights.safetensors'} --output-dir {tmp_path / name}".split(),
+    )
+    assert run.exit_code == 0, run.output
+    return " ".join(run.output.split())
+
+
+def test_weights_that_learned_from_other_images_are_warned_of(tmp_path: object) -> None:
+    network = Network.build("fcn32s_small", Classes.numbered(5), batch_norm=True)
+    arrays, metadata = network.model.state_dict(), network.metadata()
+    assert "warning: these weights" not in warnings_of(tmp_path, "a", arrays, metadata)
+    assert "warning: these weights" not in warnings_of(tmp_path, "b", arrays)
+    assert "prepared otherwise" in warnings_of(tmp_path, "c", arrays, metadata | {"bgr": True})
+    assert "prepared otherwise" in warnings_of(tmp_path, "d", arrays, metadata | {"mean": [0.5, 0.5, 0.5]})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": [1, 2, 3]}, "resized to .1, 2, 3."),
+        ({"size": "abc"}, "resized to"),
+        ({"size": [0, 4]}, "resized to"),
+        ({"mean": [1]}, "mean"),
+        ({"std": [0, 0, 0]}, "std"),
+        ({"mean": ["a", "b", "c"]}, "mean"),
+        ({"model": "resnet18", "options": {}}, "classifies whole images"),
+    ],
+)
+def test_files_that_describe_no_network_are_refused(tmp_path: object, change: dict, words: str) -> None:
+    network = Network.build("fcn32s_small", Classes.numbered(2))
+    save(tmp_path / "net.safetensors", network.model.state_dict(), network.metadata() | change)
+    with pytest.raises(sf.weights.CheckpointError, match=words):
+        load_network(tmp_path / "net.safetensors")

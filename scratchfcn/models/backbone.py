@@ -40,6 +40,9 @@ class Backbone(nn.Module):
         return size
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if x.ndim != 4:
+            hint = "; one image becomes a batch of one by x[None]" if x.ndim == 3 else ""
+            raise ValueError(f"{type(self).__name__}: x must be images (N, C, H, W), got shape {x.shape}{hint}")
         H, W = x.shape[2:]
         below, right = self.enlarged(H) - H, self.enlarged(W) - W
         return self.maps(ops.pad(x, (0, right, 0, below)) if below or right else x)
@@ -56,6 +59,15 @@ class Backbone(nn.Module):
     def pool_windows(self) -> tuple[list[Window], ...]:
         """The windows along the rows of each stage."""
         return tuple([window for layer in stage for window in layer.windows()] for stage in self.stages())
+
+
+def up_to_last_centre(size: int) -> int:
+    """For maps centred on 32·i: as many rows as it takes for one of them to lie on the last row, or behind it.
+
+    32 rows would do for one centre, on the first of them. Bilinear upsampling makes a score fade with the distance from
+    its centre, and the last rows' would be almost nothing.
+    """
+    return -(-(size - 1) // 32) * 32 + 1
 
 
 class Classifier(Backbone):

@@ -37,6 +37,8 @@ class Entry:
     make: Callable[..., Module]
     default_classes: int = 21
     training_options: Mapping[str, Any] = field(default_factory=dict)  # options that only training needs
+    recipe: str | None = None  # "caffe": it is made, and fed, as the paper's authors did
+    has_dropout: bool = False  # whether it has the option
 
 
 def all_entries() -> list[Entry]:
@@ -58,9 +60,9 @@ def fcns() -> list[Entry]:
         "fcn_googlenet": ("the paper's FCN-GoogLeNet", partial(fcn32s, "googlenet", recipe="caffe")),
     }
     return [
-        *(Entry(name, "fcn", about, make) for name, (about, make) in papers.items()),
+        *(Entry(name, "fcn", about, make, recipe="caffe", has_dropout=True) for name, (about, make) in papers.items()),
         *(
-            Entry(f"{kind}_{backbone}", "fcn", about, partial(make, backbone))
+            Entry(f"{kind}_{backbone}", "fcn", about, partial(make, backbone), has_dropout=True)
             for backbone in BACKBONES
             for kind, (make, about) in kinds.items()
         ),
@@ -100,6 +102,7 @@ def descendants() -> list[Entry]:
                 "descendant",
                 "keras_segmentation's",
                 partial(make, encoder),
+                has_dropout=True,
             )
             for encoder in KERAS_ENCODERS
             for name, make in (("fcn_8", fcn_8), ("fcn_32", fcn_32))

@@ -52,7 +52,7 @@ class D2LFCN(nn.Module):
         self.upscore_grid = self.score_grid.through(*self.transpose_conv.windows())
 
     def forward(self, x: Tensor) -> Tensor:
-        _, _, features = self.backbone(x)  # (N, 512, ⌈H/32⌉, ⌈W/32⌉)
+        _, _, features = self.backbone.maps(x)  # (N, 512, ⌈H/32⌉, ⌈W/32⌉)
         upscore = self.transpose_conv(self.final_conv(features))  # (N, K, 32·⌈H/32⌉, 32·⌈W/32⌉)
         return ops.crop(upscore, x.shape[2:], (0, 0))  # (N, K, H, W)
 

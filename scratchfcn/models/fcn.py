@@ -23,7 +23,7 @@ from typing import Any
 from .. import nn, ops
 from ..geometry import Grid, Window, crop_offset
 from ..tensor import Tensor
-from .backbone import he_conv
+from .backbone import Classifier, he_conv
 from .backbones import make_backbone
 
 
@@ -39,6 +39,11 @@ class FCN(nn.Module):
     ) -> None:
         if num_classes < 1:
             raise ValueError(f"FCN: num_classes must be at least 1, got {num_classes}")
+        if isinstance(backbone, Classifier):
+            raise ValueError(
+                f"FCN: a {type(backbone).__name__} gives scores for whole images, and an FCN needs the maps before "
+                "them: take the class without 'Classifier', and its weights by models.start_from"
+            )
         self.num_classes, self.learn_upsampling = num_classes, learn_upsampling
         self.backbone = backbone
         width = backbone.channels[2]

@@ -144,7 +144,8 @@ class TwoStream(Upsampling):
 
     One tensor holds both, so that whatever is done to an image (crops, flips, batches) is done to both alike. Fused is
     wherever an FCN scores: the 16s also averages the two scores of pool4. `color` and `hha` are called what the single
-    nets' weights need: surgery.transplant(model, weights, prefix_out="color.").
+    nets' weights need: surgery.transplant(model, weights, prefix_out="color."). Missing depth is best 0: a NaN or
+    infinity in one half of the channels spoils the other half's scores at that pixel, too.
 
     color_channels: how many of x's channels go to `color`; the others go to `hha`.
     Errors: ValueError for streams that differ in kind, classes or geometry.

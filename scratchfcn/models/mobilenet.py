@@ -17,7 +17,7 @@ pad windows of stride 2 by 1 on all sides, TensorFlow pads only as much as the l
 from .. import nn, ops
 from ..geometry import Window, widest
 from ..tensor import Tensor
-from .backbone import Backbone, Classifier
+from .backbone import Backbone, Classifier, up_to_last_centre
 
 BLOCKS = (
     (1, 16, 1, 1),
@@ -125,7 +125,7 @@ class MobileNetV2(Backbone):
         """TensorFlow's padding depends on whether a map's size is even, so where pixel 0 lies would depend on the
         image's size. For multiples of 32 all maps that are halved are even, none is padded before, and pixel i of
         the map of stride s lies at s·i + s - 1: that is what `windows` says. Other sizes are filled up."""
-        return -(-size // 32) * 32 if self.padding == "tensorflow" else size
+        return -(-size // 32) * 32 if self.padding == "tensorflow" else up_to_last_centre(size)
 
 
 class MobileNetV2Classifier(Classifier, MobileNetV2):

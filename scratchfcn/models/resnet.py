@@ -21,7 +21,7 @@ centred on pixel s·i of the image: on the first of its s pixels, and not on the
 from .. import nn
 from ..geometry import Window, widest
 from ..tensor import Tensor
-from .backbone import Backbone, Classifier, he_conv_no_bias
+from .backbone import Backbone, Classifier, he_conv_no_bias, up_to_last_centre
 
 
 class BasicBlock(nn.Module):
@@ -129,6 +129,9 @@ class ResNet(Backbone):
     def stages(self) -> tuple[list[nn.Module], ...]:
         stem = [self.conv1, self.bn1, self.relu, self.maxpool]
         return [*stem, self.layer1, self.layer2], [self.layer3], [self.layer4]
+
+    def enlarged(self, size: int) -> int:
+        return up_to_last_centre(size)
 
 
 class ResNetClassifier(Classifier, ResNet):

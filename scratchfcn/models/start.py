@@ -2,55 +2,46 @@
 
 The paper's networks start from classifiers, and each finer FCN from the one before it (section 4). The files that hold
 such weights name things differently: a coarser FCN as ours, torchvision's classifier without the prefix "backbone." and
-with numbers for fc6 and fc7, Caffe with names of its own. `start_from` takes the naming under which most of them fit.
+with numbers for fc6 and fc7, Caffe with names of its own. `start_from` finds each array's place.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import nn
-from ..caffe import FCN_VGG16_NAMES
+from ..caffe import VGG16_NAMES
 from ..surgery import TransplantReport, transplant
-
-Naming = Callable[[str], str]
 
 
 def start_from(model: nn.Module, arrays: Mapping[str, Any]) -> TransplantReport:
     """Copy what fits of `arrays` into the model, and report what became of each; see `surgery.transplant`.
 
-    Errors: ValueError where nothing fits at all, naming some of what there is and of what was looked for.
+    Errors: ValueError where nothing fits at all, naming some of what there is and of what was looked for; the model is
+    unchanged then.
     """
     own = model.state_dict()
-    fits = {naming: sum(naming(name) in own for name in arrays) for naming in namings(model)}
-    best = max(fits, key=lambda naming: fits[naming])
-    if not fits[best]:
-        theirs, ours = (", ".join(list(names)[:3]) for names in (arrays, own))
-        raise ValueError(
-            f"none of these {len(arrays)} arrays has a place in this {type(model).__name__}: they are called {theirs} "
-            f"…, its own {ours} …"
+    places = {name: next((place for place in names_here(model, name) if place in own), name) for name in arrays}
+    if not any(place in own and math.prod(arrays[name].shape) == own[place].size for name, place in places.items()):
+        theirs, ours = (
+            ", ".join(f"{name} {tuple(some[name].shape)}" for name in list(some)[:3]) for some in (arrays, own)
         )
-    return transplant(model, arrays, rename=best)
+        raise ValueError(
+            f"none of these {len(arrays)} arrays has a place in this {type(model).__name__}: they are {theirs} …, "
+            f"its own {ours} …; another --model or --backbone?"
+        )
+    return transplant(model, arrays, rename=lambda name: places[name])
 
 
-def namings(model: nn.Module) -> list[Naming]:
-    """The ways in which weights for this model may be called, as functions to its own names."""
-
-    def as_it_is(name: str) -> str:
-        return name
-
-    backbone = getattr(model, "backbone", None)
-    if backbone is None:
-        return [as_it_is]
-    classifier_names = getattr(backbone, "classifier_names", {})
-
-    def from_classifier(name: str) -> str:
-        layer, dot, rest = name.rpartition(".")
-        if layer in classifier_names:
-            return classifier_names[layer] + dot + rest
-        return f"backbone.{name.replace('/', '_')}"  # "conv1/7x7_s2" is no name for an attribute
-
-    def from_caffe(name: str) -> str:
-        layer, dot, rest = name.rpartition(".")
-        return FCN_VGG16_NAMES.get(layer, layer) + dot + rest
-
-    return [as_it_is, from_classifier, from_caffe]
+def names_here(model: nn.Module, name: str) -> Iterator[str]:
+    """What an array of this name may be called in the model, likeliest first."""
+    name = name.removeprefix("module.").replace("/", "_")  # torch's DataParallel; "conv1/7x7_s2" is no attribute's name
+    layer, _, kind = name.rpartition(".")
+    in_torchvision = f"{VGG16_NAMES.get(layer, layer)}.{kind}"
+    classifier_names = getattr(getattr(model, "backbone", None), "classifier_names", {})
+    yield name
+    if layer in classifier_names:
+        yield f"{classifier_names[layer]}.{kind}"
+    yield f"backbone.{name}"
+    yield in_torchvision
+    yield f"backbone.{in_torchvision}"

@@ -53,7 +53,7 @@ class FCNResNet(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         size = x.shape[2:]
-        _, layer3, layer4 = self.backbone(x)  # (N, ., H/8, W/8), both
+        _, layer3, layer4 = self.backbone.maps(x)  # (N, ., H/8, W/8), both
         scores = {"out": ops.resize_bilinear(self.classifier(layer4), size)}
         if self.aux_classifier is not None:
             scores["aux"] = ops.resize_bilinear(self.aux_classifier(layer3), size)

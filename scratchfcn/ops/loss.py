@@ -20,9 +20,9 @@ class SoftmaxCrossEntropy(Function):
     """logits (N, K, …), labels (N, …) → one number;   gx = (softmax(x) - onehot(t)) · w[t] / total.
 
     Derivation: a pixel's loss is log Σ_k e^{x_k} - x_t. The derivative of the first term by x_k is e^{x_k} / Σ_j
-    e^{x_j} (the softmax), that of the second -[k = t]. The whole loss is Σ over kept pixels of w[t]·(this) / total, with total
-    the sum of their w[t] for "mean" and 1 for "sum", so each pixel's gradient has the factor w[t] / total (and gy).
-    Paper, sections 3 (the loss is a sum over the final layer's spatial dimensions) and 4.
+    e^{x_j} (the softmax), that of the second -[k = t]. The whole loss is Σ over kept pixels of w[t]·(this) / total,
+    with total the sum of their w[t] for "mean" and 1 for "sum", so each pixel's gradient has the factor w[t] / total
+    (and gy). Paper, sections 3 (the loss is a sum over the final layer's spatial dimensions) and 4.
     """
 
     def __init__(self, labels: Any, weight: Any = None, ignore_index: int = 255, reduction: str = "mean") -> None:

@@ -106,7 +106,7 @@ class Config:
             raise SettingError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
 
     def check_model(self) -> None:
-        """The model exists, and predicts a class for every pixel."""
+        """The model exists, predicts a class for every pixel, and has what is set of it."""
         if self.model_name not in NAMES:
             known = [*KINDS, *(name for name, entry in NAMES.items() if entry.kind != "classifier")]
             near = get_close_matches(self.model, known, n=1, cutoff=0.4)
@@ -120,6 +120,16 @@ class Config:
                 f"--model {self.model} classifies whole images; to label pixels, take it as a backbone: "
                 f"--model fcn8s --backbone {self.model}"
             )
+        if self.model not in KINDS and self.backbone not in (Config.backbone, self.model.partition("_")[2]):
+            raise SettingError(
+                f"--model {self.model} is a whole name, with a backbone of its own: leave out --backbone"
+            )
+        if not self.batch_norm and not self.model_name.endswith("_small"):
+            raise SettingError(
+                f"--no-batch-norm: only backbone small has the choice; {self.model_name} is as published"
+            )
+        if self.dropout != Config.dropout and not NAMES[self.model_name].has_dropout:
+            raise SettingError(f"--dropout: {self.model_name} has a dropout of its own, as published; leave it out")
 
     @property
     def model_name(self) -> str:
@@ -129,7 +139,7 @@ class Config:
     def model_options(self) -> dict[str, Any]:
         """What `models.build` is given beside the name and the number of classes."""
         options: dict[str, Any] = dict(NAMES[self.model_name].training_options)
-        if NAMES[self.model_name].kind == "fcn":
+        if NAMES[self.model_name].has_dropout:
             options["dropout"] = self.dropout
         if self.model_name.endswith("_small"):
             options["batch_norm"] = self.batch_norm

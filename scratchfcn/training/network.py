@@ -16,7 +16,7 @@ import numpy as np
 from .. import models, ops
 from ..backend import keep_freed_memory, to_numpy
 from ..data import CAFFE_MEAN, CAFFE_STD, Classes, Normalise, resize_image
-from ..nn import Module
+from ..nn import Module, init
 from ..tensor import Tensor, no_grad
 from ..weights import CheckpointError, load
 from .objective import main_output
@@ -39,8 +39,9 @@ class Network:
     @classmethod
     def build(cls, name: str, classes: Classes, size: tuple[int, int] | None = None, **options: Any) -> Network:
         """A new network with initial weights. With recipe="caffe" it is fed as Caffe's networks are."""
-        normalise = Normalise(CAFFE_MEAN, CAFFE_STD, bgr=True) if options.get("recipe") == "caffe" else Normalise()
         model = models.build(name, num_classes=len(classes), **options)
+        recipe = options.get("recipe") or models.NAMES[name].recipe
+        normalise = Normalise(CAFFE_MEAN, CAFFE_STD, bgr=True) if recipe == "caffe" else Normalise()
         return cls(model, name, options, classes, size, normalise)
 
     def metadata(self) -> dict[str, Any]:
@@ -113,7 +114,11 @@ def network_from(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
     try:
         classes = Classes.from_dict(metadata["classes"])
         size = None if metadata["size"] is None else tuple(metadata["size"])
-        network = Network.build(metadata["model"], classes, size, **metadata["options"])
+        check_input(size, metadata["mean"], metadata["std"])
+        with init.skipped():  # every weight is in the file
+            network = Network.build(metadata["model"], classes, size, **metadata["options"])
+        if models.NAMES[network.name].kind == "classifier":
+            raise ValueError(f"holds {network.name}, which classifies whole images; it can start an FCN: train --init")
         network.normalise = Normalise(tuple(metadata["mean"]), tuple(metadata["std"]), metadata.get("bgr", False))
         network.model.load_state_dict({n: a for n, a in arrays.items() if not n.startswith(RUN_STATE)})
     except (TypeError, KeyError, AttributeError) as error:  # metadata that somebody else wrote
@@ -121,3 +126,12 @@ def network_from(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: M
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
     return network
+
+
+def check_input(size: Any, mean: Any, std: Any) -> None:
+    """Errors: ValueError where what a file says of its network's images cannot be."""
+    if size is not None and not (len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+        raise ValueError(f"says that images are resized to {size!r}, which is no height and width")
+    for what, three in (("mean", mean), ("std", std)):
+        if len(three) != 3 or not all(isinstance(n, int | float) for n in three) or (what == "std" and min(three) <= 0):
+            raise ValueError(f"says that the colours' {what} is {three!r}, which cannot be")

@@ -29,6 +29,8 @@ def segmentation_loss(output: Output, labels: Any, class_weights: Any = None, re
     labels: for a network of several tasks a dictionary with the same names as its output; class_weights are for the
     first task. Errors: ValueError for names that differ.
     """
+    if isinstance(labels, Mapping) and not isinstance(output, dict):
+        raise ValueError(f"segmentation_loss: labels for {', '.join(labels)}, but the network has a single output")
     if not isinstance(output, dict):
         return ops.softmax_cross_entropy(output, labels, class_weights, reduction=reduction)
     if isinstance(labels, Mapping):
@@ -40,7 +42,11 @@ def segmentation_loss(output: Output, labels: Any, class_weights: Any = None, re
             for (name, scores), weight in zip(output.items(), weights, strict=True)
         ]
         return sum(losses[1:], losses[0])
-    loss = ops.softmax_cross_entropy(main_output(output), labels, class_weights, reduction=reduction)
+    if "out" not in output:
+        raise ValueError(
+            f"segmentation_loss: the network's tasks are {', '.join(output)}; give each its labels, in a dictionary"
+        )
+    loss = ops.softmax_cross_entropy(output["out"], labels, class_weights, reduction=reduction)
     if "aux" in output:
         loss = loss + AUX_WEIGHT * ops.softmax_cross_entropy(output["aux"], labels, class_weights, reduction=reduction)
     return loss

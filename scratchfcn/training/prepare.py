@@ -105,12 +105,30 @@ def new_trainer(
     network = Network.build(config.model_name, data.train.classes, config.size, **config.model_options())
     report = None
     if config.init is not None:
-        given = load(config.init).arrays
+        given = load(config.init)
+        arrays = {n: a for n, a in given.arrays.items() if not n.startswith(RUN_STATE)}
         try:
-            report = start_from(network.model, {n: a for n, a in given.items() if not n.startswith(RUN_STATE)})
+            report = start_from(network.model, arrays)
         except ValueError as error:
             raise SettingError(f"--init {config.init}: {error}") from None
+        report.warnings += input_warnings(network, given.metadata, str(config.init).endswith(".caffemodel"))
     return assemble(config, network, data, folder, device, listener), report
+
+
+def input_warnings(network: Network, metadata: dict[str, Any], from_caffe: bool) -> list[str]:
+    """What to say where the weights have learned from other images than they will be fed.
+
+    metadata: of the file of weights; of our own checkpoints, it says how their network was fed.
+    """
+    fed = network.normalise
+    if from_caffe and not fed.bgr:
+        return ["Caffe's weights expect BGR minus the mean, and this network is fed RGB: --recipe caffe feeds it so"]
+    if "mean" not in metadata or "std" not in metadata:
+        return []
+    learned = (*metadata["mean"], *metadata["std"], metadata.get("bgr", False))
+    if np.allclose(learned, (*fed.mean, *fed.std, fed.bgr)):
+        return []
+    return ["these weights have learned from images that were prepared otherwise (--recipe differs)"]
 
 
 def resumed_trainer(

@@ -5,14 +5,15 @@ They look strange because the loss is a *sum* over the pixels. A learning rate o
 step does what a batch of twenty does with 0.9 (0.9^(1/20) = 0.995). The rates fall from 32s to 8s because each starts
 from the one before. FCN-AlexNet and FCN-GoogLeNet were trained the ordinary way, on means over twenty images.
 
-A recipe is only a set of defaults: what you give yourself counts.
+A recipe is only a set of defaults: what you give yourself counts. (Biases learn twice as fast everywhere; the reference
+FCN-AlexNet has that in its score layer only.)
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .config import Config, SettingError
+from .config import KINDS, Config, SettingError
 
 COMMON = {  # reference implementation, solver.prototxt of all networks
     "recipe": "caffe",
@@ -39,12 +40,22 @@ def with_recipe(settings: dict[str, Any]) -> dict[str, Any]:
         return settings
     if name != "caffe":
         raise SettingError(f"--recipe {name!r} is not known; there is caffe, the paper's own")
-    model, backbone = settings.get("model", Config.model), settings.get("backbone", "vgg16")
+    model, backbone = kind_and_backbone(settings.get("model", Config.model), settings.get("backbone", "vgg16"))
     if backbone == "vgg16" and model in VGG16_RATES:
-        return {"backbone": backbone, **COMMON, **SUMMED, "lr": VGG16_RATES[model], **settings}
+        return {**COMMON, **SUMMED, "lr": VGG16_RATES[model], **settings, "model": model, "backbone": backbone}
     if backbone in AVERAGED_RATES and model in VGG16_RATES:
-        return {"backbone": backbone, **COMMON, **AVERAGED, "lr": AVERAGED_RATES[backbone], **settings}
+        return {**COMMON, **AVERAGED, "lr": AVERAGED_RATES[backbone], **settings, "model": model, "backbone": backbone}
     raise SettingError(
         f"--recipe caffe is the paper's way to train {', '.join(VGG16_RATES)} over vgg16, alexnet or googlenet; it has "
         f"none for --model {model} --backbone {backbone}"
     )
+
+
+def kind_and_backbone(model: str, backbone: str) -> tuple[str, str]:
+    """A whole name, taken apart: "fcn8s_vgg16" is fcn8s over vgg16, and fcn_alexnet is fcn32s over alexnet."""
+    if model in ("fcn_alexnet", "fcn_googlenet"):
+        return "fcn32s", model.removeprefix("fcn_")
+    for kind in sorted(KINDS, key=len, reverse=True):
+        if model.startswith(f"{kind}_") and model not in KINDS:
+            return kind, model.removeprefix(f"{kind}_")
+    return model, backbone

@@ -232,6 +232,13 @@ def test_a_file_may_mix_the_names_of_backbone_and_head() -> None:
     assert not sf.models.start_from(net, wrapped).missing
 
 
+def test_weights_of_another_backbone_are_warned_of() -> None:
+    report = sf.models.start_from(unfilled("fcn16s_small"), numbered(unfilled("fcn32s_resnet18")))
+    assert [name for name in report.copied if name.startswith("backbone")] == []
+    assert "nothing came over for the backbone" in str(report)
+    assert not sf.models.start_from(unfilled("fcn16s_small"), numbered(unfilled("fcn32s_small"))).warnings
+
+
 def test_classifiers_know_caffes_names() -> None:
     googlenet = unfilled("bvlc_googlenet")
     sf.models.start_from(googlenet, {"loss3/classifier.bias": np.full(1000, 2.0, np.float32)})

@@ -30,7 +30,11 @@ def start_from(model: nn.Module, arrays: Mapping[str, Any]) -> TransplantReport:
             f"none of these {len(arrays)} arrays has a place in this {type(model).__name__}: they are {theirs} …, "
             f"its own {ours} …; another --model or --backbone?"
         )
-    return transplant(model, arrays, rename=lambda name: places[name])
+    report = transplant(model, arrays, rename=lambda name: places[name])
+    arrived = [*report.copied, *(name for name, _, _ in report.reshaped)]
+    if hasattr(model, "backbone") and not any(name.startswith("backbone.") for name in arrived):
+        report.warnings.append("nothing came over for the backbone: do the weights belong to another one?")
+    return report
 
 
 def names_here(model: nn.Module, name: str) -> Iterator[str]:

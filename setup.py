@@ -12,6 +12,10 @@ TEST = [
     "torch==2.13.0",
     "torchvision==0.28.0",
     "ruff>=0.8",
+    "nbformat>=5.9",
+    "nbclient>=0.10",
+    "ipykernel>=6.29",
+    "playwright>=1.45,<2",  # drives a Chromium, where there is one
     *CAFFE,
 ]
 
@@ -23,7 +27,11 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["scratchfcn", "scratchfcn.*"]),
-    package_data={"scratchfcn.learn": ["exercises/*/*"], "scratchfcn.explain": ["templates/*"]},
+    package_data={
+        "scratchfcn.learn": ["exercises/*/*"],
+        "scratchfcn.explain": ["templates/*"],
+        "scratchfcn.inspection": ["templates/*"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0,<3",

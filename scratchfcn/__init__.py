@@ -16,12 +16,25 @@ from .tensor import Function, NonFiniteError, Parameter, Tensor, find_non_finite
 
 __version__ = "0.1.0"
 
-_ON_DEMAND = ("caffe", "data", "inspection", "metrics", "surgery", "training", "weights")  # loaded when first used
+_ON_DEMAND = (  # loaded when first used
+    "caffe",
+    "data",
+    "explain",
+    "inspection",
+    "learn",
+    "metrics",
+    "mistakes",
+    "surgery",
+    "training",
+    "weights",
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _ON_DEMAND:
         return import_module(f".{name}", __name__)
+    if name == "trace":
+        return import_module(".inspection", __name__).trace
     raise AttributeError(f"module 'scratchfcn' has no attribute {name!r}")
 
 

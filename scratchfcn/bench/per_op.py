@@ -1,7 +1,7 @@
 """Every op of a step, timed by itself.
 
-`recording(model)` replaces `forward` and `backward` of every op's class, for the length of a block, by versions that
-look at the clock before and after. Nothing in the library knows of it, and outside the block nothing is different.
+Within `recording(model)` every op's forward and backward go through a watcher (see inspection/trace_calls.py) that
+looks at the clock before and after. Nothing in the library knows of it, and outside the block nothing is different.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 from ..backend import synchronize
 from ..inspection import LayerNames, Product
+from ..inspection.trace_calls import all_ops as all_ops
+from ..inspection.trace_calls import watched
 from ..nn import Module
 from ..ops import Conv1x1, Conv2d, ConvTranspose2d
 from ..tensor import Function
@@ -69,8 +71,6 @@ class Recorder:
 
     def forward(self, method: Callable[..., Any], function: Function, arrays: tuple[Any, ...]) -> Any:
         """Run and note an op's forward."""
-        if self.busy:
-            return method(function, *arrays)
         y, seconds = self.timed(method, function, *arrays)
         sizes = [0 if a is None else a.nbytes for a in arrays]
         work = forward_work(function, arrays, y)
@@ -81,7 +81,7 @@ class Recorder:
 
     def backward(self, method: Callable[..., Any], function: Function, gy: Any) -> Any:
         """Run an op's backward and add it to the note of its forward."""
-        if self.busy or not hasattr(function, "bench_call"):
+        if not hasattr(function, "bench_call"):
             return method(function, gy)
         gradients, seconds = self.timed(method, function, gy)
         call = function.bench_call
@@ -95,14 +95,8 @@ class Recorder:
 def recording(model: Module, device: str = "cpu") -> Iterator[Recorder]:
     """Within this block every op's forward and backward is timed; afterwards all is as it was."""
     recorder = Recorder(LayerNames(model), device)
-    originals = [(op, name, vars(op)[name]) for op in all_ops() for name in ("forward", "backward") if name in vars(op)]
-    try:
-        for op, name, method in originals:
-            setattr(op, name, recorded(recorder, name, method))
+    with watched(recorder):
         yield recorder
-    finally:
-        for op, name, method in originals:
-            setattr(op, name, method)
 
 
 def around(function: Function, arrays: tuple[Any, ...]) -> str:
@@ -112,18 +106,6 @@ def around(function: Function, arrays: tuple[Any, ...]) -> str:
     if isinstance(function, Conv2d) and arrays[1].shape[2:] != (1, 1):
         return "builds columns"
     return "moves channels" if isinstance(function, Conv2d | Conv1x1) else ""
-
-
-def recorded(recorder: Recorder, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """`method`, going through the recorder."""
-    if name == "forward":
-        return lambda function, *arrays: recorder.forward(method, function, arrays)
-    return lambda function, gy: recorder.backward(method, function, gy)
-
-
-def all_ops(root: type[Function] = Function) -> list[type[Function]]:
-    """Every class derived from Function that there is by now."""
-    return [op for child in root.__subclasses__() for op in (child, *all_ops(child))]
 
 
 # --- from calls to rows -----------------------------------------------------------------------------------

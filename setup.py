@@ -12,7 +12,7 @@ TEST = [
     "torch==2.13.0",
     "torchvision==0.28.0",
     "ruff>=0.8",
-    "nbformat>=5.9",
+    "nbformat>=5.10",
     "nbclient>=0.10",
     "ipykernel>=6.29",
     "playwright>=1.45,<2",  # drives a Chromium, where there is one

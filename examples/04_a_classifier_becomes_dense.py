@@ -12,7 +12,10 @@ The photographs and SqueezeNet's ImageNet weights: a folder with `photos/` and `
 Flatten and Linear that learns in a few seconds which shape a generated picture shows stands in. It ends in fully
 connected layers instead of a mean, so there is nothing to leave out.
 
-Prints what each says; writes runs/examples/dense_classifier.png. Takes a few seconds.
+Prints what each says; writes runs/examples/04_a_classifier_becomes_dense.png. Takes a few seconds.
+
+Next: exercise 11 of `scratchfcn learn` (a fully connected layer becomes a convolution). To read:
+scratchfcn/models/convolutionalize.py; and heatmap.py, beside this file, for whole photographs.
 """
 
 import argparse
@@ -34,7 +37,7 @@ from scratchfcn.weights import load
 DATA = os.environ.get("SCRATCHFCN_DATA", Path(__file__).resolve().parents[1] / "../shared/data")
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=Path, default=Path(DATA), help="folder with photos/ and weights/")
-parser.add_argument("--output", type=Path, default=Path("runs/examples/dense_classifier.png"))
+parser.add_argument("--output", type=Path, default=Path("runs/examples/04_a_classifier_becomes_dense.png"))
 options = parser.parse_args()
 
 

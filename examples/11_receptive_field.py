@@ -9,7 +9,10 @@ this each network is reduced to one channel with equal weights, because neither 
 windows lie, and both would stop gradients. The picture shows the gradient, and that the paper's number is the
 square that holds all of it, while most of it gathers in the middle.
 
-Prints both; writes runs/examples/receptive_field.png. Takes a few seconds.
+Prints both; writes runs/examples/11_receptive_field.png. Takes a few seconds.
+
+Next: exercises 01 and 12 of `scratchfcn learn` (sizes; crop offsets). To read: scratchfcn/geometry.py, with section 3
+of the paper beside it.
 """
 
 # %%
@@ -30,7 +33,7 @@ from scratchfcn.models.bvlc_googlenet import BVLCGoogLeNet
 from scratchfcn.models.vgg import VGG16
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--output", type=Path, default=Path("runs/examples/receptive_field.png"))
+parser.add_argument("--output", type=Path, default=Path("runs/examples/11_receptive_field.png"))
 options = parser.parse_args()
 
 

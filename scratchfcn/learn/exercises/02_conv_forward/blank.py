@@ -18,7 +18,7 @@ conv_output_size(size, kernel, stride, padding).
 
 import numpy as np
 
-from scratchfcn.ops.im2col import conv_output_size  # noqa: F401 (exercise 01, finished)
+from scratchfcn.ops.im2col import conv_output_size
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int, padding: int) -> np.ndarray:

@@ -18,7 +18,7 @@ n·OH·OW + oh·OW + ow. In other words: cols is an array (C, KH, KW, N, OH, OW)
 
 import numpy as np
 
-from scratchfcn.ops.im2col import conv_output_size  # noqa: F401 (exercise 01, finished)
+from scratchfcn.ops.im2col import conv_output_size
 
 
 def im2col(x: np.ndarray, kernel: tuple[int, int], stride: int, padding: int) -> np.ndarray:

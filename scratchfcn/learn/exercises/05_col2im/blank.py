@@ -18,7 +18,7 @@ and the check tries exactly that, the adjoint test.
 
 import numpy as np
 
-from scratchfcn.ops.im2col import conv_output_size  # noqa: F401 (exercise 01, finished)
+from scratchfcn.ops.im2col import conv_output_size
 
 
 def col2im(

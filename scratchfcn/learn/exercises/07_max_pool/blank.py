@@ -15,7 +15,7 @@ With a stride smaller than the kernel, windows overlap, and one pixel may win se
 
 import numpy as np
 
-from scratchfcn.ops.im2col import conv_output_size  # noqa: F401 (exercise 01, finished)
+from scratchfcn.ops.im2col import conv_output_size
 
 
 def max_pool(x: np.ndarray, kernel: int, stride: int) -> tuple[np.ndarray, np.ndarray]:

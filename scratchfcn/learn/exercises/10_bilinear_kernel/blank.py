@@ -19,7 +19,7 @@ Paper: section 3.3.
 
 import numpy as np
 
-from scratchfcn import ops  # noqa: F401 (ops.ConvTranspose2d(stride, padding).forward(x, w) is exercise 09, finished)
+from scratchfcn import ops
 
 
 def kernel_size(factor: int) -> int:

@@ -15,7 +15,7 @@ Paper: section 4.3 (SGD with momentum 0.9 and weight decay).
 
 import numpy as np
 
-from scratchfcn import Tensor, nn, ops  # noqa: F401 (train needs them)
+from scratchfcn import Tensor, nn, ops
 
 
 def sgd_step(

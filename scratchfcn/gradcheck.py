@@ -31,9 +31,10 @@ inputs (batch norm's running statistics) changes here as well: check a copy wher
 """
 
 import inspect
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import inf, isfinite, prod
 from typing import Any
@@ -41,201 +42,15 @@ from typing import Any
 import numpy as np
 
 from .backend import generator, is_array, manual_seed, to_device, to_numpy
+from .gradcheck_report import Entry, InputResult, Report, gradient_name
 from .tensor import Tensor, no_grad
 
 FLOOR = 1e-3  # of the largest difference in a gradient: entries below count as this large
 ROUNDING = 16 * np.finfo(np.float64).eps  # relative error of an output, generously
 STEPS = (1.0, 1 / 64, 1 / 128)  # of eps, tried where a gradient disagrees
-SCALE = "scale: >1e-2 wrong · 1e-4 suspicious · <1e-7 right (kinks excepted)"
-
-
-# --- the report -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One number of one gradient, held against its finite difference."""
-
-    number: int  # of the input, counted from 0; parameters follow the inputs
-    input: str  # the input's name
-    index: tuple[int, ...]
-    analytic: float  # what backward says
-    numeric: float  # what the finite difference says
-    error: float  # relative; inf where one of the two is not finite
-    verdict: str  # "ok", "wrong", or "kink": skipped
-
-    @property
-    def place(self) -> str:
-        """`weight[0,0,2,1]`"""
-        return f"{self.input}[{','.join(map(str, self.index))}]"
-
-
-@dataclass(frozen=True)
-class InputResult:
-    """The gradient of one input (or parameter): every entry that was tried."""
-
-    number: int
-    name: str
-    shape: tuple[int, ...]
-    entries: list[Entry]
-
-    @property
-    def judged(self) -> list[Entry]:
-        """The entries that are not kinks."""
-        return [e for e in self.entries if e.verdict != "kink"]
-
-    @property
-    def checked(self) -> int:
-        """How many entries got a verdict."""
-        return len(self.judged)
-
-    @property
-    def wrong(self) -> int:
-        """How many of the checked entries are wrong."""
-        return sum(e.verdict == "wrong" for e in self.entries)
-
-    @property
-    def skipped(self) -> int:
-        """How many entries lie on a kink."""
-        return len(self.entries) - self.checked
-
-    @property
-    def ok(self) -> bool:
-        """Whether entries were judged and none is wrong."""
-        return self.checked > 0 and self.wrong == 0
-
-    @property
-    def word(self) -> str:
-        """The verdict: "ok", "wrong", or "?" where every entry is a kink (or there is none)."""
-        return "wrong" if self.wrong else "ok" if self.checked else "?"
-
-    @property
-    def worst(self) -> Entry | None:
-        """The checked entry with the largest relative error (of equals, the largest difference)."""
-        return max(self.judged, key=lambda e: (e.error, abs(e.analytic - e.numeric)), default=None)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a gradient check found: true if all is well, and `str(report)` explains."""
-
-    name: str  # of the function
-    inputs: list[InputResult]
-    rtol: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether entries were judged and none is wrong. Of several inputs, one may be nothing but kinks."""
-        return self.checked > 0 and self.wrong == 0
-
-    @property
-    def wrong(self) -> int:
-        """How many of the checked entries are wrong."""
-        return sum(result.wrong for result in self.inputs)
-
-    @property
-    def worst(self) -> Entry | None:
-        """The checked entry with the largest relative error of all inputs; None if every entry was a kink."""
-        entries = [result.worst for result in self.inputs if result.worst is not None]
-        return max(entries, key=lambda e: e.error, default=None)
-
-    @property
-    def checked(self) -> int:
-        return sum(result.checked for result in self.inputs)
-
-    @property
-    def skipped(self) -> int:
-        return sum(result.skipped for result in self.inputs)
-
-    def __bool__(self) -> bool:
-        return self.ok
-
-    def __str__(self) -> str:
-        mark = "✗" if self.wrong else "✓" if self.ok else "?"
-        lines = [f"{mark} {self.name} backward     {_verdicts(self.inputs)}"]
-        if not self.wrong:
-            lines.append(f"  {self.checked} entries checked" + _worst_of(self))
-        for result in self.inputs:
-            if result.wrong:
-                lines += _explain(result, self.rtol)
-        if self.skipped:
-            lines.append(f"  {self.skipped} entries lie on a kink (ReLU at 0, a tie in a maximum) and were skipped")
-        silent = [r.name for r in self.inputs if r.judged and not any(e.analytic or e.numeric for e in r.judged)]
-        if silent:  # true, and it proves little: any mistake times 0 is 0 as well
-            names = ", ".join(silent[:8]) + (" …" if len(silent) > 8 else "")
-            lines.append(f"  the gradient is 0 at every entry checked, which says little, of {names}")
-        return "\n".join([*lines, f"  {SCALE}"])
-
-
-def _verdicts(inputs: list[InputResult]) -> str:
-    """`x ok   bias ?   WEIGHT wrong`; of a model with many parameters, those that are not ok."""
-    words = [f"{r.name.upper() if r.wrong else r.name} {r.word}" for r in inputs]
-    if len(inputs) > 8:
-        fine = sum(r.ok for r in inputs)
-        words = [f"{fine} of {len(inputs)} ok"] + [f"{r.name} {r.word}" for r in inputs if not r.ok]
-    return "   ".join(words)
-
-
-def _worst_of(report: Report) -> str:
-    worst = report.worst
-    if worst is None:
-        return ": nothing could be judged; try other numbers"
-    return f", worst relative error {worst.error:.1e} at {worst.place} = {_grade(worst.error, report.rtol)}"
-
-
-def _explain(result: InputResult, rtol: float) -> list[str]:
-    """Where the gradient of one input is wrong, by how much, and what the errors have in common."""
-    worst = result.worst
-    lines = [
-        f"  gradient of {result.name}  shape {result.shape}"
-        f"   {result.wrong} of {result.checked} checked entries wrong   (tolerance rel {rtol:.0e})",
-        f"  worst at {worst.place}",
-        f"      yours  {worst.analytic:.6g}     finite difference  {worst.numeric:.6g}"
-        f"     relative error {worst.error:.1e} = {_grade(worst.error, rtol)}",
-    ]
-    found = pattern(result)
-    return [*lines, f"  pattern: {found}"] if found else lines
-
-
-def _grade(error: float, rtol: float) -> str:
-    """The rung of the ladder that an error stands on."""
-    if error > 1e-2:
-        return "wrong"
-    return "suspicious" if error > min(rtol, 1e-4) else "right"
-
-
-def pattern(result: InputResult) -> str | None:
-    """What the wrong entries have in common, if it is one of the simplest things; None otherwise."""
-    judged = result.judged
-    if any(not isfinite(e.analytic) for e in judged):
-        return "yours holds NaN or infinity"
-    if all(e.analytic == 0 for e in judged):
-        return "yours is 0 everywhere: no gradient arrives here"
-    factor = _constant_factor(judged)
-    if factor is not None:
-        name = "the sign is flipped: " if abs(factor + 1) < 1e-4 else ""
-        return f"{name}yours × {factor:.4g} = expected, everywhere"
-    roomy = len(result.shape) > 1 and min(result.shape[-2:]) > 3  # a 3x3 kernel is all border
-    inner_ok = any(e.verdict == "ok" and not _on_border(e.index, result.shape) for e in judged)
-    if roomy and inner_ok and all(_on_border(e.index, result.shape) for e in judged if e.verdict == "wrong"):
-        return "wrong only on the border (first or last row or column); the interior is right"
-    return None
-
-
-def _constant_factor(entries: list[Entry]) -> float | None:
-    """The one number that turns every entry of `yours` into the expected value, if there is one."""
-    yours = np.array([e.analytic for e in entries])
-    expected = np.array([e.numeric for e in entries])
-    factor = float(yours @ expected / (yours @ yours))  # least squares
-    largest = np.abs(expected).max()
-    telling = np.count_nonzero(np.abs(expected) > FLOOR * largest)  # one number is a multiple of any other
-    fits = np.abs(factor * yours - expected).max() < 1e-4 * largest
-    return factor if telling > 1 and fits else None
-
-
-def _on_border(index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether an entry lies in the first or last row or column (of the last two axes)."""
-    return any(i in (0, n - 1) for i, n in zip(index[-2:], shape[-2:], strict=True))
+SAMPLES = 64  # entries tried per input
+WHOLE = 2000  # of a wrong gradient all entries are computed, if they are at most that many: patterns need them
+SECONDS = 60.0  # about how long a check may take: of a slow function fewer entries are tried
 
 
 # --- the check --------------------------------------------------------------------------------------------
@@ -248,8 +63,12 @@ def gradcheck(
     names: Sequence[str] | None = None,
     rtol: float = 1e-5,
     eps: float = 1e-5,
-    samples: int = 64,
+    samples: int | None = None,
     seed: int = 0,
+    op: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    index: str | None = None,
+    name: str | None = None,
 ) -> Report:
     """Hold the gradients of `fn(*inputs)` against central differences, in float64.
 
@@ -258,15 +77,20 @@ def gradcheck(
         are constants; everything else (None, numbers) is handed on as it is. Nothing of yours is changed.
     params: name → Parameter, checked in place: each gets float64 data for the time of the check and its own
         data and `.grad` back afterwards. Of a model, `dict(model.named_parameters())` is the default.
-    names: what the report calls the inputs; by default what fn calls its arguments.
-    rtol: an entry with a larger relative error is wrong. eps: the step h. samples: entries tried per input;
-        all if it has fewer. seed: of the upstream gradient, the choice of entries, and the random ops within
-        `fn`.
+    names: what the report calls the inputs; by default what fn calls its arguments. name: what it calls fn.
+    rtol: an entry with a larger relative error is wrong. eps: the step h. samples: entries tried per input, by
+        default 64, or fewer where fn is so slow that they would take more than about a minute; all if it has fewer.
+        Of a wrong gradient all entries are computed, up to 2000. seed: of the upstream gradient, the choice of
+        entries, and the random ops within `fn`.
+    op, settings: which of the library's ops fn is meant to be ("conv2d", {"stride": 2}), to look up known mistakes;
+        by default it is recognised by what it computes.
+    index: check one entry only, "gw:0,0,2,0": of the gradient of input w, at that index.
     Errors: whatever fn or its backward raises, with a note that names the inputs; TypeError where fn returns
     anything but a float64 Tensor; ValueError where there is nothing to check, where fn's output is not
-    finite, where fn gives two different outputs for the same inputs, or where `samples` is less than 1.
+    finite, where fn gives two different outputs for the same inputs, where `samples` is less than 1, or where there is
+    no such entry as `index`.
     """
-    if samples < 1:
+    if samples is not None and samples < 1:
         raise ValueError(f"gradcheck: samples must be at least 1, got {samples}: without any, nothing is checked")
     if params is None:
         params = dict(fn.named_parameters()) if hasattr(fn, "named_parameters") else {}
@@ -278,14 +102,56 @@ def gradcheck(
             raise ValueError(
                 "gradcheck: nothing to check: no floating point array and no Tensor with requires_grad=True"
             )
-        probe = _Probe(fn, arguments, variables, seed)
+        only = None if index is None else read_index(index, variables)
+        constants = [p for p in params.values() if not p.requires_grad]
+        probe = _Probe(fn, arguments, variables, constants, seed)
         gradients = probe.gradients()
         rng = np.random.default_rng(seed)
+        tried = samples or probe.affordable(SAMPLES)
         results = []
         for variable, gradient in zip(variables, gradients, strict=True):
-            indices = sample_indices(variable.host.shape, samples, rng)
-            results.append(_check_input(probe, variable, gradient, indices, rtol, eps))
-    return Report(_name_of(fn), results, rtol)
+            indices = sample_indices(variable.host.shape, tried, rng)
+            if only is not None:
+                indices = [only[1]] if variable is only[0] else []
+            result = _check_input(probe, variable, gradient, indices, rtol, eps)
+            affordable = min(WHOLE, tried if samples else probe.affordable(WHOLE))
+            if result.wrong and only is None and len(indices) < variable.host.size <= affordable:
+                result = _check_input(probe, variable, gradient, list(np.ndindex(variable.host.shape)), rtol, eps)
+            results.append(result)
+        if only is not None:
+            results = [result for result in results if result.entries]
+        notes = []
+        if samples is None and tried < SAMPLES:
+            notes.append(f"the function is slow: {tried} entries per input were tried; samples={SAMPLES} tries more")
+        if any(result.wrong for result in results):
+            results, more = _look_up(probe, results, op, settings)
+            notes += more
+    report = Report(name or _name_of(fn), results, rtol, seed, notes)
+    if report.wrong and only is None:
+        report.notes.append(f'reproduce: gradcheck(…, seed={seed}, index="{report.worst_index}")')
+    return report
+
+
+def read_index(text: str, variables: Sequence["_Variable"]) -> tuple["_Variable", tuple[int, ...]]:
+    """ "gw:0,0,2,0" → the variable w and (0, 0, 2, 0); the g may be left out. ValueError if there is no such entry."""
+    name, _, numbers = text.rpartition(":")
+    found = [v for v in variables if name in (v.name, gradient_name(v.name))] or [
+        v for v in variables if v.name and name in (v.name[0], "g" + v.name[0])
+    ]
+    if len(found) != 1:
+        names = ", ".join(gradient_name(v.name) for v in variables)
+        raise ValueError(f"index {text!r}: write GRADIENT:ROW,COLUMN,…, such as gx:0,0,2,0; the gradients are {names}")
+    shape = found[0].host.shape
+    try:
+        at = tuple(int(n) for n in numbers.split(",") if n.strip())
+    except ValueError:
+        at = ()
+    if len(at) != len(shape) or not all(0 <= i < n for i, n in zip(at, shape, strict=True)):
+        raise ValueError(
+            f"index {text!r}: {found[0].name} has shape {shape}, so it takes {len(shape)} numbers, each from 0 to its "
+            "size - 1"
+        )
+    return found[0], at
 
 
 def _check_input(
@@ -307,7 +173,8 @@ def _check_input(
         if not error <= rtol:
             verdict, numeric, error = _second_look(probe, variable, index, analytic, floor, rtol, eps)
         entries.append(Entry(variable.number, variable.name, index, analytic, numeric, error, verdict))
-    return InputResult(variable.number, variable.name, variable.host.shape, entries)
+    shape, sizes = variable.host.shape, probe.sizes()
+    return InputResult(variable.number, variable.name, shape, entries, gradient, sizes=sizes)
 
 
 def _second_look(
@@ -366,6 +233,39 @@ def sample_indices(shape: tuple[int, ...], samples: int, rng: np.random.Generato
     return list(chosen)
 
 
+# --- known mistakes ---------------------------------------------------------------------------------------
+
+
+def _look_up(
+    probe: "_Probe", results: list[InputResult], op: str | None, settings: Mapping[str, Any] | None
+) -> tuple[list[InputResult], list[str]]:
+    """Name the mistakes behind wrong gradients, where fn is one of the library's ops; and notes for the report."""
+    from .mistakes import diagnose, locate  # a large catalogue, read only when something is wrong
+
+    y = probe.call()
+    found = diagnose.recognised(y, probe, op, settings)
+    if found is None:
+        note = "known mistakes were not looked up: "
+        if op is None:
+            found_within = locate.at_fault(probe.call, gradcheck, probe.seed)
+            if found_within:
+                return results, found_within
+            note += "the function is none of the library's ops by itself; if it is meant to be one, say op=, settings="
+        else:
+            note += f"the output is not that of {op}" + (f" with {dict(settings)}" if settings else "")
+            note += diagnose.wrong_output(y, probe, op, settings)
+        return results, [note]
+    call, numbers = found
+    named = []
+    for result in results:
+        if result.number in numbers:
+            which = diagnose.input_name(call, numbers.index(result.number))
+            known = diagnose.known(probe, call, numbers, result, which, op, settings) if result.wrong else None
+            result = replace(result, op=(call.op, which), known=known)
+        named.append(result)
+    return named, []
+
+
 # --- evaluations ------------------------------------------------------------------------------------------
 
 
@@ -397,8 +297,17 @@ class _Difference:
 class _Probe:
     """`fn` as a function of one number of one input: reseeded, its outputs weighed with gy and summed."""
 
-    def __init__(self, fn: Callable[..., Tensor], arguments: list[Any], variables: list[_Variable], seed: int) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Tensor],
+        arguments: list[Any],
+        variables: list[_Variable],
+        constants: list[Tensor],
+        seed: int,
+    ) -> None:
         self.fn, self.arguments, self.variables, self.seed = fn, arguments, variables, seed
+        self.constants = constants  # parameters that are not learned
+        started = time.perf_counter()
         self.y = self.output()
         largest = np.abs(self.y).max(initial=0.0)
         if not isfinite(largest):
@@ -410,6 +319,7 @@ class _Probe:
                 f"gradcheck: {_name_of(fn)} gives different outputs for the same inputs; it must not "
                 "change them, and take random numbers only from scratchfcn.backend.generator()"
             )
+        self.seconds = (time.perf_counter() - started) / 2  # of one evaluation
         self.rounding = 1e-12 * largest  # a bend smaller than this is none
         rng = np.random.default_rng(seed)
         # signs and sizes differ, but none is near 0: each output has a say
@@ -447,6 +357,25 @@ class _Probe:
         found = [v.tensor.grad for v in self.variables]
         hosts = [v.host for v in self.variables]
         return [np.zeros_like(h) if g is None else to_numpy(g) for g, h in zip(found, hosts, strict=True)]
+
+    def affordable(self, entries: int) -> int:
+        """How many entries of each input can be tried in about a minute: at most `entries`, at least two."""
+        return max(2, min(entries, int(SECONDS / (2 * self.seconds * len(self.variables)))))
+
+    def sizes(self) -> dict[str, int]:
+        """Numbers that a factor may turn out to be."""
+        images = [v.host.shape for v in self.variables if v.host.ndim == 4]
+        first = self.variables[0].host.shape
+        sizes = {"the batch size N": first[0]} if len(first) > 1 else {}
+        if self.y.ndim == 4 and images:
+            N, C, OH, OW = self.y.shape
+            sizes |= {"the pixels of the output, OH·OW": OH * OW, "the images and pixels, N·OH·OW": N * OH * OW}
+            sizes |= {"the channels of the output": C, "the channels of the input": first[1]}
+        if len(first) == 4:
+            sizes |= {"the pixels of the input, H·W": first[2] * first[3], "N·H·W": first[0] * first[2] * first[3]}
+        if len(images) > 1:
+            sizes |= {"the taps of the kernel, KH·KW": images[1][2] * images[1][3]}
+        return sizes
 
     def inputs_note(self) -> str:
         """What goes along with an exception: which number is which input."""

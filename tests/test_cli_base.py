@@ -17,7 +17,21 @@ from scratchfcn.cli import app, doctor
 from scratchfcn.data.errors import DataError
 from scratchfcn.weights import CheckpointError
 
-COMMANDS = ["demo", "train", "val", "predict", "check-data", "gradcheck", "bench", "models", "doctor"]
+COMMANDS = [
+    "demo",
+    "train",
+    "val",
+    "predict",
+    "check-data",
+    "gradcheck",
+    "learn",
+    "explain",
+    "bench",
+    "models",
+    "doctor",
+    "summary",
+    "trace",
+]
 
 
 def run(*args: str, **settings: Any) -> Result:

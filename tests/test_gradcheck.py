@@ -1,7 +1,9 @@
 """The judge is judged: right gradients pass, planted mistakes are caught and described, kinks are neither."""
 
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from scratchfcn.backend import array_module, to_numpy
 from scratchfcn.cli.gradcheck import gradcheck_command
 from scratchfcn.gradcheck import InputResult, Report, gradcheck, sample_indices
 from scratchfcn.gradcheck_cases import CASES, Case, difference_from_numpy, op_names
+from scratchfcn.mistakes import maps
 
 rng = np.random.default_rng(0)
 X, W, B = rng.standard_normal((2, 3, 5, 6)), rng.standard_normal((4, 3, 3, 3)), rng.standard_normal(4)
@@ -177,18 +180,21 @@ def test_worst_says_where_and_by_how_much() -> None:
     assert worst.analytic == pytest.approx(true + 0.5, rel=1e-12)
     assert worst.numeric == pytest.approx(true, rel=1e-6)
     assert worst.error == pytest.approx(0.5 / max(abs(true), abs(true + 0.5)), rel=1e-6)
+    assert worst.gradient_place == "gweight[2,1,0,2]"
     text = str(wrong)
-    assert "1 of 108 checked entries wrong   (tolerance rel 1e-05)" in text
-    assert re.search(r"worst at weight\[2,1,0,2\]\n +yours +\S+ +finite difference +\S+ +relative error", text)
+    assert "gradient gweight  shape (4, 3, 3, 3)   1 of 108 entries wrong   (tolerance rel 1e-05)" in text
+    place = r"worst at gweight\[2,1,0,2\]  \(filter 2, in-channel 1, row 0, col 2\)"
+    assert re.search(place + r"\n +yours +\S+ +finite difference +\S+ +relative error", text)
+    assert re.search(r"known mistake: none of the \d+ that are known for weight of conv2d gives these\s+numbers", text)
 
 
 def test_a_constant_factor_is_named() -> None:
     report = gradcheck(conv_with(DoubledWeight), X, W, B)
     worst = report.worst
-    assert of(report, "weight").wrong == 64
+    assert of(report, "weight").wrong == 108  # all entries: a pattern needs them
     assert worst.analytic == pytest.approx(2 * worst.numeric, rel=1e-6)
     assert worst.error == pytest.approx(0.5, rel=1e-6)
-    assert "pattern: yours × 0.5 = expected, everywhere" in str(report)
+    assert "pattern: yours × 0.5000 = expected, everywhere; 0.5000 = 1/2, and 2 is the batch size N" in str(report)
 
 
 def test_a_flipped_sign_is_named() -> None:
@@ -206,7 +212,10 @@ def test_a_missing_gradient_is_named() -> None:
 
 
 def test_no_pattern_is_made_up() -> None:
-    assert "pattern" not in str(gradcheck(conv_with(TransposedKernel), X, W, B))
+    noise = np.random.default_rng(3).uniform(0.5, 2.0, W.shape)
+    report = gradcheck(conv_with(spoiled(1, lambda gw: gw * noise)), X, W, B)
+    assert "pattern" not in str(report)
+    assert "known mistake: none of the" in str(report)
 
 
 def test_nan_in_a_gradient_is_wrong() -> None:
@@ -241,6 +250,309 @@ def test_errors_above_the_tolerance_are_wrong_and_below_it_right(error: float, s
     assert not gradcheck(lambda a, b: OffBy()(a, b), a, b)
     factor = 1 + 1e-7
     assert gradcheck(lambda a, b: OffBy()(a, b), a, b)
+
+
+# ---- patterns ----------------------------------------------------------------------------------------------
+
+
+def spoiled(number: int, spoil: Callable[[Any], Any]) -> type:
+    """A convolution, one of whose gradients goes through `spoil`."""
+
+    class Spoiled(ops.Conv2d):
+        def backward(self, gy: Any) -> Any:
+            gradients = list(super().backward(gy))
+            gradients[number] = np.ascontiguousarray(spoil(gradients[number]))
+            return tuple(gradients)
+
+    return Spoiled
+
+
+def only(keep: Any) -> Callable[[Any], Any]:
+    def spoil(g: Any) -> Any:
+        wrong = np.zeros_like(g)
+        wrong[keep] = g[keep]
+        return wrong
+
+    return spoil
+
+
+def spoil_at(place: Any, factor: float = 1.5) -> Callable[[Any], Any]:
+    def spoil(g: Any) -> Any:
+        wrong = g.copy()
+        wrong[place] *= factor
+        return wrong
+
+    return spoil
+
+
+PATTERNS = {
+    "yours × -1 = expected, everywhere": (1, lambda g: -g),
+    "yours × 2.000 = expected, everywhere; 2 is the batch size N": (1, lambda g: g / 2),
+    "yours × 30.00 = expected, everywhere; 30 is the pixels of the output, OH·OW and also the pixels of the input": (
+        1,
+        lambda g: g / 30,
+    ),
+    "yours × 9.000 = expected, everywhere; 9 is the taps of the kernel, KH·KW": (1, lambda g: g / 9),
+    "yours × 0.7000 = expected, everywhere": (0, lambda g: g / 0.7),
+    "with its rows and cols in reverse order (turned by 180°)": (1, lambda g: g[:, :, ::-1, ::-1]),
+    "with its columns in reverse order": (0, lambda g: g[:, :, :, ::-1]),
+    "with its images in reverse order": (0, lambda g: g[::-1]),
+    "with its filters in reverse order": (1, lambda g: g[::-1]),
+    "with rows and cols exchanged (transposed)": (1, lambda g: g.swapaxes(2, 3)),
+    "shifted by (+1, +1) in (rows, columns)": (0, lambda g: np.roll(g, (1, 1), axis=(2, 3))),
+    "shifted by (+0, -2) in (rows, columns)": (0, lambda g: np.pad(g, ((0, 0), (0, 0), (0, 0), (0, 2)))[..., 2:]),
+    "wrong only on the border (first row); the interior is right": (0, spoil_at(np.s_[:, :, 0])),
+    "wrong only on the border (last row, last column); the interior": (
+        0,
+        lambda g: spoil_at(np.s_[:, :, -1])(spoil_at(np.s_[:, :, :, -1])(g)),
+    ),
+    "only image 0 is right; elsewhere yours is 0": (0, only(np.s_[:1])),
+    "wrong only in channel 1; the others are right": (0, spoil_at(np.s_[:, 1])),
+    "wrong only in filter 3, where yours is 0; the others are right": (1, only(np.s_[:3])),
+    "yours is 0 at every wrong entry; the others are right": (
+        0,
+        lambda g: g * (np.arange(g.size) % 7 > 0).reshape(g.shape),
+    ),
+    "yours is 0 everywhere": (0, lambda g: 0 * g),
+    "yours × a factor = expected, another one for each channel: 0.5, 0.3333, 0.25": (
+        0,
+        lambda g: g * np.array([2, 3, 4.0])[:, None, None],
+    ),
+    "yours - expected is one number for each channel": (0, lambda g: g + np.array([1, 2, 3.0])[:, None, None]),
+    "yours - expected is 0.25 everywhere": (2, lambda g: g + 0.25),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", PATTERNS)
+def test_patterns_are_named(words: str) -> None:
+    number, spoil = PATTERNS[words]
+    result = gradcheck(conv_with(spoiled(number, spoil)), X, W, B).inputs[number]
+    assert words in (result.pattern or "")
+
+
+def test_long_lines_are_wrapped() -> None:
+    report = gradcheck(conv_with(spoiled(1, lambda g: g / 30)), X, W, B)
+    assert max(map(len, str(report).splitlines())) <= 110
+
+
+# ---- known mistakes ----------------------------------------------------------------------------------------
+
+
+class MyConv(sf.Function):
+    """By itself: nothing says that this is a convolution but its numbers."""
+
+    def __init__(
+        self, spoil: Callable[[Any, Any, Any], Any] = lambda gx, gw, gb: (gx, gw, gb), **settings: Any
+    ) -> None:
+        self.right, self.spoil = ops.Conv2d(**settings), spoil
+
+    def forward(self, x: Any, w: Any, b: Any) -> Any:
+        return self.right.forward(x, w, b)
+
+    def backward(self, gy: Any) -> Any:
+        return self.spoil(*self.right.backward(gy))
+
+
+@pytest.mark.parametrize("settings", [{}, {"stride": 2, "padding": 1}, {"padding": (2, 1), "dilation": (1, 2)}])
+def test_a_function_is_recognised_by_its_output(settings: dict[str, Any]) -> None:
+    def spoil(gx: Any, gw: Any, gb: Any) -> Any:
+        return gx, gw / len(gx), gb
+
+    report = gradcheck(lambda x, w, b: MyConv(spoil, **settings)(x, w, b), X, W, B)
+    assert "known mistake: gw divided by N. The loss already averages" in str(report)
+    assert "(filter " in str(report)
+
+
+def test_a_factor_is_called_n_only_if_it_is_n_on_other_inputs_too() -> None:
+    half = gradcheck(conv_with(spoiled(1, lambda g: g / 2)), X, W, B)
+    assert "known mistake: gw is halved." in str(half)
+    by_n = gradcheck(conv_with(NDivided), X, W, B)
+    assert "known mistake: gw divided by N." in str(by_n)
+
+
+class NDivided(ops.Conv2d):
+    def backward(self, gy: Any) -> Any:
+        gx, gw, gb = super().backward(gy)
+        return gx, gw / len(gy), gb
+
+
+def test_what_is_no_op_by_itself_is_said_so() -> None:
+    class Cubes(sf.Function):
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x**3
+
+        def backward(self, gy: Any) -> Any:
+            return gy * self.x**2
+
+    report = gradcheck(lambda x: Cubes()(x), X)
+    assert "known mistakes were not looked up: the function is none of the library's ops" in str(report)
+    assert "yours × 3.000 = expected" in str(report)
+    deeper = " ".join(str(gradcheck(lambda x: ops.relu(Cubes()(x * 2.0)), X)).split())
+    fault = "at fault: cubes (op 2 of 3, x (2, 3, 5, 6)), its gradient of input 0: yours × 3.000 = expected"
+    assert fault in deeper
+    assert "not an op of the library, so no known mistake was looked up" in deeper
+    wrong_op = gradcheck(lambda x: Permuting()(x), X, op="softmax")
+    assert "the output is not that of softmax" in str(wrong_op)
+
+
+class Permuting(ops.Relu):
+    def backward(self, gy: Any) -> Any:
+        return super().backward(gy[::-1])
+
+
+def test_the_op_at_fault_is_found_within_a_model() -> None:
+    class Wrong(Net):
+        def forward(self, image: sf.Tensor) -> sf.Tensor:
+            return ops.max_pool2d(FlippedSign(padding=1)(ops.relu(image * 2.0), self.weight, self.frozen), 2)
+
+    text = " ".join(str(gradcheck(Wrong(), X)).split())
+    assert "at fault: flipped_sign (op 3 of 4, x (2, 3, 5, 6)), its gradient of x: the sign is flipped" in text
+    assert "gx has the wrong sign. Drop the minus" in text
+    assert text.count("at fault") == 1
+
+
+def test_a_mistake_in_forward_is_named_where_the_op_is_given() -> None:
+    class Flipped(sf.Function):
+        def forward(self, x: Any, w: Any) -> Any:
+            self.right = ops.Conv2d()
+            return self.right.forward(x, w[:, :, ::-1, ::-1])
+
+        def backward(self, gy: Any) -> Any:
+            gx, gw, _ = self.right.backward(gy)
+            return gx, gw
+
+    text = " ".join(str(gradcheck(lambda x, w: Flipped()(x, w), X, W, op="conv2d", settings={})).split())
+    assert "the output is not that of conv2d" in text
+    assert "the kernel is turned by 180°" in text
+
+
+def test_a_layer_of_a_model_is_recognised_too() -> None:
+    class Layer(Net):
+        def forward(self, image: sf.Tensor) -> sf.Tensor:
+            return NDivided()(image, self.weight, self.frozen)
+
+    assert "known mistake: one of these" in str(gradcheck(Layer(), X))  # no other inputs can be tried
+    assert "gw divided by N" in str(gradcheck(Layer(), X))
+
+
+def test_losses_are_recognised_with_their_labels() -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (2, 5, 6))
+    labels[0, 0, 0] = 255
+
+    class MyLoss(sf.Function):
+        def forward(self, x: Any, labels: Any) -> Any:
+            self.right = ops.SoftmaxCrossEntropy(labels)
+            self.p = ops.Softmax().forward(x)
+            return self.right.forward(x)
+
+        def backward(self, gy: Any) -> Any:
+            return self.right.backward(gy) * 59 / 60, None
+
+    text = str(gradcheck(lambda x, labels: MyLoss()(x, labels), X, labels))
+    assert "known mistake: ignored pixels are counted in the mean." in text
+
+
+def test_of_a_large_model_a_few_gradients_are_explained() -> None:
+    class Twice(ops.Relu):
+        def backward(self, gy: Any) -> Any:
+            return 2 * super().backward(gy)
+
+    report = gradcheck(lambda *xs: Twice()(sum(xs[1:], start=xs[0])), *[np.ones(3) + i for i in range(10)])
+    text = str(report)
+    assert text.startswith("✗ function backward     0 of 10 ok   input 0 wrong   input 1 wrong")
+    assert text.count("worst at") == 4
+    assert "… and 6 more gradients are wrong; one op may spoil all that lie before it" in text
+    assert "at fault: twice (op 10 of 10, x (3,)), its gradient of x: yours × 0.5000 = expected" in text
+
+
+def test_unusual_but_right_solutions_pass() -> None:
+    class ByMatrix(sf.Function):
+        """A convolution's gradients by asking the forward pass for every unit image: slow, odd and right."""
+
+        def forward(self, x: Any, w: Any) -> Any:
+            self.x, self.w = x, w
+            return ops.Conv2d(padding=1).forward(x, w)
+
+        def backward(self, gy: Any) -> Any:
+            def by(shape: tuple[int, ...], run: Callable[[Any], Any]) -> Any:
+                units = np.eye(int(np.prod(shape))).reshape(-1, *shape)
+                return np.array([(run(unit) * gy).sum() for unit in units]).reshape(shape)
+
+            gx = by(self.x.shape, lambda x: ops.Conv2d(padding=1).forward(x, self.w))
+            return gx, by(self.w.shape, lambda w: ops.Conv2d(padding=1).forward(self.x, w))
+
+    assert gradcheck(lambda x, w: ByMatrix()(x, w), X[:, :, :3, :3], W)
+
+
+# ---- one entry, slow functions, maps -----------------------------------------------------------------------
+
+
+def test_one_entry_can_be_checked_by_itself() -> None:
+    whole = gradcheck(conv_with(DoubledWeight), X, W, B)
+    one = gradcheck(conv_with(DoubledWeight), X, W, B, index="gweight:0,0,2,0")
+    (result,) = one.inputs
+    (entry,) = result.entries
+    assert entry.index == (0, 0, 2, 0)
+    assert entry in of(whole, "weight").entries
+    assert gradcheck(conv_with(DoubledWeight), X, W, B, index="x:1,2,4,5").ok
+    assert gradcheck(conv_with(DoubledWeight), X, W, B, index="gw:0,0,2,0").worst == entry
+    (index,) = re.findall(r'reproduce: gradcheck\(…, seed=0, index="(.*)"\)', str(whole))
+    assert gradcheck(conv_with(DoubledWeight), X, W, B, index=index).worst == whole.worst
+
+
+@pytest.mark.parametrize("index", ["gw:0,0,2", "gw:0,0,3,0", "gw:-1,0,0,0", "gq:0", "gw", "gw:a,b,c,d", ""])
+def test_an_entry_that_does_not_exist_is_refused(index: str) -> None:
+    with pytest.raises(ValueError, match="index "):
+        gradcheck(conv_with(DoubledWeight), X, W, B, index=index)
+
+
+def test_of_a_slow_function_fewer_entries_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["scratchfcn.gradcheck"], "SECONDS", 1e-9)
+    report = gradcheck(ops.conv2d, X, W, B)
+    assert [r.checked for r in report.inputs] == [2, 2, 2]
+    assert "the function is slow: 2 entries per input were tried; samples=64 tries more" in str(report)
+    assert gradcheck(ops.conv2d, X, W, B, samples=64).checked == 132
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5), (2, 4, 5), (2, 3, 4, 5), (30, 40, 3, 3), (2, 100, 300)])
+def test_maps_in_the_terminal(shape: tuple[int, ...]) -> None:
+    expected = np.random.default_rng(0).uniform(1, 2, shape)
+    ours = expected.copy()
+    ours[(0,) * len(shape)] += 1
+    text = maps.blocks(ours, expected)
+    body = text.replace(maps.LEGEND, "")
+    assert max(len(line) for line in text.splitlines() if line != maps.LEGEND) <= 80
+    assert body.count("█") == 1
+    assert not set("░▒▓!?") & set(body)
+    assert "[0,0]" in text or len(shape) != 4
+
+
+def test_maps_show_what_is_not_known_and_what_is_no_number() -> None:
+    expected = np.array([[1.0, np.nan, 1.0, 1.0]])
+    assert "│█? !│" in maps.blocks(np.array([[3.0, 1.0, 1.0, np.inf]]), expected)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5), (2, 4, 5), (2, 3, 4, 5)])
+def test_maps_as_pictures(shape: tuple[int, ...], tmp_path: Path) -> None:
+    from PIL import Image
+
+    expected = np.random.default_rng(0).standard_normal(shape)
+    ours = expected + np.random.default_rng(1).standard_normal(shape)
+    path = maps.save_png(tmp_path / "out" / "map.png", ours, expected)
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+    assert min(picture.shape[:2]) > 200
+
+
+def test_a_report_draws_its_map(tmp_path: Path) -> None:
+    report = gradcheck(conv_with(WrongBorder), X, W, B)
+    assert report.map().startswith("gx (2, 3, 5, 6)\n┌[0,0]─┐")
+    assert set(report.map("gweight").replace(maps.LEGEND, "")) & set("░▒▓█") == set()
+    report.save_map(tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 5000
+    with pytest.raises(ValueError, match="there is no input 'q'; there are x, weight, bias"):
+        report.map("q")
 
 
 # ---- kinks -------------------------------------------------------------------------------------------------
@@ -523,7 +835,7 @@ def test_the_command_exits_with_1_and_explains_a_wrong_op(monkeypatch: pytest.Mo
     assert result.exit_code == 1
     assert "✗ wrong" in result.output
     assert "✗ relu backward     X wrong" in result.output
-    assert "pattern: yours × 0.5 = expected, everywhere" in result.output
+    assert "pattern: yours × 0.5000 = expected, everywhere" in result.output
 
 
 def test_the_command_compares_a_gpu_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,6 +886,188 @@ def test_the_command_refuses_a_device_that_does_not_work(monkeypatch: pytest.Mon
     assert result.exit_code == 2
     assert result.output.startswith("✗ device 'cuda' cannot be used: CuPy is installed but finds no NVIDIA GPU")
     assert run("relu", "--device", "tpu").exit_code == 2
+
+
+# ---- the command on a file ---------------------------------------------------------------------------------
+
+PAIR = """
+import numpy as np
+
+def forward(x, w, b, stride=1, padding=0):
+    N, C, H, W = x.shape
+    OC, _, KH, KW = w.shape
+    P = padding
+    xp = np.pad(x, ((0, 0), (0, 0), (P, P), (P, P)))
+    OH, OW = (H + 2 * P - KH) // stride + 1, (W + 2 * P - KW) // stride + 1
+    y = np.zeros((N, OC, OH, OW))
+    for i in range(OH):
+        for j in range(OW):
+            window = xp[:, :, i * stride:i * stride + KH, j * stride:j * stride + KW]
+            y[:, :, i, j] = np.tensordot(window, w, ([1, 2, 3], [1, 2, 3])) + b
+    return y, xp
+
+def backward(gy, x, w, cache, stride, padding):
+    xp, P = cache, padding
+    gxp, gw = np.zeros_like(xp), np.zeros_like(w)
+    for i in range(gy.shape[2]):
+        for j in range(gy.shape[3]):
+            at = np.s_[:, :, i * stride:i * stride + w.shape[2], j * stride:j * stride + w.shape[3]]
+            gw += np.tensordot(gy[:, :, i, j], xp[at], ([0], [0]))
+            gxp[at] += np.tensordot(gy[:, :, i, j], w, 1)
+    return gxp[:, :, P:P + x.shape[2], P:P + x.shape[3]], gw, gy.sum(axis=(0, 2, 3))
+"""
+FILES = {
+    "my_conv2d.py": PAIR,
+    "wrong_conv2d.py": PAIR.replace("gxp[at] +=", "gxp[at] ="),
+    "mine.py": """
+import scratchfcn as sf
+from scratchfcn import ops
+
+class MyRelu(sf.Function):
+    def forward(self, x):
+        self.x = x
+        return x * (x > 0)
+    def backward(self, gy):
+        return gy * (gy > 0)
+
+class Scale(sf.Function):
+    def __init__(self, by=2.0):
+        self.by = by
+    def forward(self, x):
+        return x * self.by
+    def backward(self, gy):
+        return gy * self.by + undefined
+
+class Plain:
+    def forward(self, x):
+        self.x = x
+        return x ** 3
+    def backward(self, gy):
+        return 3 * self.x ** 2 * gy
+
+def net(x, w, b=None):
+    return ops.relu(ops.conv2d(x, w, b))
+
+def my_sum_forward(x, axis=0):
+    return x.sum(axis)
+def my_sum_backward(gy, x, axis):
+    import numpy as np
+    return np.expand_dims(gy, axis) * np.ones_like(x)
+
+def loss(logits, labels):
+    return ops.softmax_cross_entropy(logits, labels)
+
+class Half:
+    def forward(self, x):
+        return x
+""",
+    "broken.py": "x = 1\ny = x +\n",
+    "failing.py": "import numpy as np\nnp.zeros(3).reshape(2)\n",
+    "empty.py": "x = 1\n",
+    "asks.py": "def forward(x):\n    return 2 * x\ndef backward(gy, mask):\n    return 2 * gy\n",
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def check(files: Path, target: str, *options: str) -> Any:
+    return run(str(files / target), *options)
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("my_conv2d.py", []),
+        ("my_conv2d.py", ["--settings", "stride=2 padding=1", "--shapes", "x=1,2,7,6 w=3,2,3,2 b=3", "--seed", "3"]),
+        ("my_conv2d.py", ["--op", "conv2d", "--index", "gw:0,0,2,0"]),
+        ("mine.py:Plain", ["--shapes", "x=2,3"]),
+        ("mine.py:net", ["--shapes", "x=2,3,5,6 w=4,3,3,3"]),
+        ("mine.py:net", ["--shapes", "x=2,3,5,6 w=4,3,3,3 b=4"]),
+        ("mine.py:my_sum", ["--shapes", "x=2,3,4", "--settings", "axis=1"]),
+        ("mine.py:loss", ["--shapes", "logits=2,4,3,3 labels=2,3,3:4"]),
+    ],
+)
+def test_right_files_pass(files: Path, target: str, options: list[str]) -> None:
+    result = check(files, target, *options)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("✓ ")
+
+
+def test_a_wrong_file_is_explained_and_its_entry_can_be_reproduced(files: Path) -> None:
+    result = check(files, "wrong_conv2d.py", "--map", str(files / "map.png"))
+    assert result.exit_code == 1
+    assert result.output.startswith("✗ wrong_conv2d backward     X wrong   w ok   b ok")
+    assert "known mistake: gx written with = instead of +=, window by window." in result.output
+    assert "┌[0,0]─┐ ┌[0,1]─┐" in result.output
+    assert (files / "map.png").stat().st_size > 5000
+    (line,) = [line for line in result.output.splitlines() if "reproduce: scratchfcn gradcheck " in line]
+    again = run(*line.split("scratchfcn gradcheck ")[1].split())
+    assert again.exit_code == 1
+    worst = [line for line in result.output.splitlines() if "finite difference" in line]
+    assert worst[0] in again.output
+
+
+def test_a_function_of_a_file_is_explained(files: Path) -> None:
+    result = check(files, "mine.py:MyRelu")
+    assert result.exit_code == 1
+    assert "known mistake: the mask is taken from gy instead of x." in result.output
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("nothing.py", [], ["there is no file", "nothing.py"]),
+        ("broken.py", [], ["broken.py cannot be run", "line 2: y = x +", "SyntaxError"]),
+        ("failing.py", [], ["failing.py cannot be run", "line 2, in <module>: np.zeros(3).reshape(2)", "ValueError"]),
+        ("empty.py", [], ["defines nothing to check", "fix: define forward(x, …) and backward(gy, …)"]),
+        ("mine.py", [], ["more than one thing to check: MyRelu, Scale, Plain", "fix: say which", "mine.py:MyRelu"]),
+        ("mine.py:Other", [], ["has no 'Other' to check", "MyRelu, Scale"]),
+        ("mine.py:Half", [], ["class Half needs both forward and backward"]),
+        ("mine.py:net", [], ["net: how large is x?", '--shapes "x=… w=… b=…"']),
+        ("mine.py:net", ["--shapes", "q=2,3"], ["net has no input 'q'; its inputs are x, w, b"]),
+        ("mine.py:net", ["--shapes", "x=2,a"], ["'x=2,a' is no NAME=SIZE", "fix: as in"]),
+        ("mine.py:MyRelu", ["--settings", "2"], ["'2' is no NAME=VALUE"]),
+        ("mine.py:MyRelu", ["--op", "rellu"], ["there is no op 'rellu'; nearest: relu"]),
+        ("mine.py:MyRelu", ["--index", "gx:0"], ["index 'gx:0': x has shape"]),
+        (
+            "mine.py:Scale",
+            ["--shapes", "x=2"],
+            ["line 18, in backward", "return gy * self.by + undefined", "NameError"],
+        ),
+        ("asks.py", ["--shapes", "x=2"], ["backward asks for 'mask'; after gy it can have, by name: x, y, cache"]),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_and_exits_with_2(
+    files: Path, target: str, options: list[str], words: list[str]
+) -> None:
+    result = check(files, target, *options)
+    assert result.exit_code == 2, result.output
+    for word in words:
+        assert word in result.output
+    assert "Traceback" not in result.output
+
+
+def test_options_of_files_are_refused_for_ops() -> None:
+    result = run("relu", "--index", "gx:0")
+    assert result.exit_code == 2
+    assert "--index is for a file of yours" in result.output
+
+
+def test_the_command_lists_the_mistakes() -> None:
+    result = run("conv2d", "--mistakes")
+    assert result.exit_code == 0
+    assert "conv2d, gradient of weight" in result.output
+    assert "gw divided by N" in result.output
+    assert "max_pool2d" not in result.output
+    everything = run("--mistakes").output
+    assert int(everything.split()[0]) >= 60
+    assert "max_pool2d" in everything
+    assert run("conv9d", "--mistakes").exit_code == 2
 
 
 def test_gradients_can_be_read_off_the_report() -> None:

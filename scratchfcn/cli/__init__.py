@@ -17,9 +17,13 @@ from .check_data import check_data_command
 from .demo import demo_command
 from .doctor import doctor_command
 from .errors import Commands
+from .explain import explain_command
 from .gradcheck import gradcheck_command
+from .learn import learn_app
 from .models import models_command
 from .predict import predict_command
+from .summary import summary_command
+from .trace import trace_command
 from .train import train_command
 from .val import val_command
 
@@ -60,7 +64,11 @@ app.command("val")(val_command)
 app.command("predict")(predict_command)
 app.command("check-data")(check_data_command)
 app.command("gradcheck")(gradcheck_command)
+app.add_typer(learn_app)
+app.command("explain")(explain_command)
 app.command("models")(models_command)
+app.command("summary")(summary_command)
+app.command("trace")(trace_command)
 app.command("bench")(bench_command)
 app.command("doctor")(doctor_command)
 

@@ -4,7 +4,8 @@ from .layers import LayerNames
 from .products import Product, matrix_products, multiply_adds, shares_memory
 from .shapes import DryRun, Row, dry_run, nothing, without_computing
 from .summary import Summary, SummaryRow, summary
-from .trace import Trace, TraceRow, trace, trace_step
+from .trace import Trace, trace, trace_step
+from .trace_rows import TraceRow
 
 __all__ = [
     "DryRun",

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
-from .trace import Moment, StopTracing, TraceRow, root_mean_square
+from .trace import Moment, StopTracing, root_mean_square
+from .trace_rows import TraceRow
 from .trace_table import layer_text, map_text, maps_text, number
 
 HELP = """\

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from .trace import Trace, TraceRow
+from .trace_rows import TraceRow, TraceRows
 from .trace_table import distance, legend, map_text, mebibytes, number, total_line
 
 TEMPLATE = "templates/trace.html.j2"
 
 
-def trace_page(trace: Trace, title: str = "trace", about: Sequence[str] = ()) -> str:
+def trace_page(trace: TraceRows, title: str = "trace", about: Sequence[str] = ()) -> str:
     """The page as HTML. about: lines that stand beneath the title."""
     from jinja2 import Environment
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .trace import Trace, TraceRow
+from .trace_rows import TraceRow, TraceRows
 
 LONGEST = 24  # letters of a layer's name; of a longer one, the end
 
@@ -16,7 +15,7 @@ BACKWARD = ("#", "op", "layer", "gy → gx", "ms", "est.", "obs.", "|gy|", "|gw|
 IN_WORDS = 4  # columns that hold words; the others hold numbers
 
 
-def trace_text(trace: Trace, width: int | None = None) -> str:
+def trace_text(trace: TraceRows, width: int | None = None) -> str:
     """Forward's table, backward's, and what the columns mean."""
     width = width or terminal_width()
     lines = []
@@ -30,7 +29,7 @@ def trace_text(trace: Trace, width: int | None = None) -> str:
     return "\n".join(lines + wrapped(legend(trace), width))
 
 
-def legend(trace: Trace) -> list[str]:
+def legend(trace: TraceRows) -> list[str]:
     """What the columns mean, a paragraph each."""
     paragraphs = [
         "Maps are written channels×rows×columns, without the images of the batch. stride, field (receptive field): in "

@@ -104,7 +104,7 @@ def page(model: str = "fcn8s", backbone: str = "vgg16_padding_100", size: tuple[
         code=[
             Code("geometry.py", "Grid.through, the rule by which a layer moves the pixels; crop_offset."),
             Code("models/fcn.py", "FCN8s: the crops are worked out when it is built, and used in forward."),
-            Code("ops/shape.py", "crop, and what its backward does with the rows that were cut off."),
+            Code("ops/shape.py", "crop, and what its backward does with the rows that were cut off.", "crop"),
         ],
         description="Lanes, one for each map, along the rows of the image: "
         + "; ".join(f"{row.name} at rows {place(row.grid)}" for step in lanes for row in step["rows"]),

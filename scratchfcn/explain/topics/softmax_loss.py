@@ -62,7 +62,11 @@ def page(classes: int = 3, reduction: str = "mean") -> Page:
         },
         draw=draw,
         code=[
-            Code("ops/loss.py", "SoftmaxCrossEntropy: the formulas in its docstring, forward and backward below."),
+            Code(
+                "ops/loss.py",
+                "SoftmaxCrossEntropy: the formulas in its docstring, forward and backward below.",
+                "softmax_cross_entropy",
+            ),
             Code("naive.py", "softmax_cross_entropy as loops over the pixels."),
             Code("gradcheck.py", "how a gradient like this one is checked with finite differences."),
         ],

@@ -1,4 +1,4 @@
-"""What a trace holds: a row for every op, in numbers. trace.py fills them in; trace_table.py and trace_page.py show them."""
+"""A trace: a row for every op, in numbers. trace.py fills them in; trace_table.py and trace_page.py show them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from bdb import BdbQuit
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import is_array, to_device, to_numpy
-from .compare import Comparison, compare, mistake_lines, report
+from .compare import Comparison, compare, mistake_lines, named, report
 from .exercise import Exercise
 from .guard import GPU_SECONDS, SECONDS, Stopped, debugger_at_the_terminal, place_of, time_limit
 from .known import Known
@@ -75,18 +75,20 @@ class Trial:
         known: Known | None = None,
         axes: Mapping[str, Sequence[str]] | None = None,
         may_change: Sequence[str] = (),
+        counts: Sequence[str] = (),
     ) -> None:
         """Call the learner's `function` and compare what it returns.
 
         inputs: arguments by the blank's names: NumPy arrays, numbers, or anything else. expected: what is right, by
         name: one array, or several for a tuple, in order; where the right answer is an int, an int has to come. Lists
         are taken as arrays of the first input's dtype. by: where `expected` comes from: "by hand", "library", "finite
-        difference". known: names a mistake by its result. axes: what a result's axes mean, for the message. may_change:
-        the arguments that the function may write into.
+        difference". known: names a mistake by its result, if that is wrong, in its shape or its numbers. axes: what a
+        result's axes mean, for the message. may_change: the arguments that the function may write into. counts: the
+        results that count something: whole numbers, which may come as floats.
         """
         expected = {name: _as_expected(value, inputs) for name, value in expected.items()}
         call = self._call_line(function, inputs)
-        values = self.returned(function, inputs, expected, known, may_change)
+        values = self.returned(function, inputs, expected, known, may_change, counts)
         comparisons = {}
         for name, value in expected.items():
             if isinstance(value, np.ndarray):
@@ -105,17 +107,20 @@ class Trial:
         like: Mapping[str, Any],
         known: Known | None = None,
         may_change: Sequence[str] = (),
+        counts: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Call the learner's `function`; what it returns, by name, on the host, once it is known to be like `like`.
 
-        like: arrays (or a number) of the kind, shape and dtype that have to come; their values do not matter. For
-        checks that are no comparison, such as an adjoint test, which then report with `fail`.
+        like: arrays (or a number) of the kind, shape and dtype that have to come; their values matter to `known` alone.
+        For checks that are no comparison, such as an adjoint test, which then report with `fail`.
         """
         call = self._call_line(function, inputs)
         values = self._unpack(function, self.call(function, inputs, may_change), like, call)
         for name, value in like.items():
             if isinstance(value, np.ndarray):
-                values[name] = self._array(function, name, values[name], value, call, known)
+                array = self._on_host(function, name, values[name], value, inputs, call)
+                self._same_kind(function, name, array, value, call, known, name in counts)
+                values[name] = array
         return values
 
     def fail(self, text: str, function: str, inputs: Mapping[str, Any], mistake: str | None = None) -> None:
@@ -223,31 +228,43 @@ class Trial:
             )
         return dict(zip(names, returned, strict=True))
 
-    def _array(
-        self, function: str, name: str, value: Any, expected: np.ndarray, call: str, known: Known | None
+    def _on_host(
+        self, function: str, name: str, value: Any, expected: np.ndarray, inputs: Mapping[str, Any], call: str
     ) -> np.ndarray:
+        """What came back, as NumPy's array. From arrays on a GPU, arrays on the GPU have to be made."""
         if expected.ndim == 0 and isinstance(value, int | float | np.generic) and not isinstance(value, bool):
             value = np.asarray(value, expected.dtype if isinstance(value, float | int) else None)  # a loss is a number
         elif not is_array(value):
             result = "" if value is None else f"; an array of shape {expected.shape} is expected"
             raise Failure(f"{function}: {name} is {_kind(value)}{result}\n  {call}")
-        elif self.device != "cpu" and isinstance(value, np.ndarray):
+        elif self.device != "cpu" and isinstance(value, np.ndarray) and _hold_an_array(inputs.values()):
             raise Failure(
                 f"{function}: {name} is a NumPy array, but the arguments were CuPy's\n"
                 "  fix: create arrays with np.zeros_like(x, shape=…), or with xp.zeros(…) where\n"
                 f"       xp = array_module(x)   (from scratchfcn.backend import array_module)\n  {call}"
             )
-        got = to_numpy(value)
+        return to_numpy(value)
+
+    def _same_kind(
+        self,
+        function: str,
+        name: str,
+        got: np.ndarray,
+        expected: np.ndarray,
+        call: str,
+        known: Known | None,
+        counts: bool,
+    ) -> None:
+        """Shape and dtype have to be right. What is wrong with them may be one of the known mistakes."""
+        mistake = named(known, name, got, expected)
+        lines = mistake_lines(mistake) if mistake else []
         if got.shape != expected.shape:
-            raise Failure(f"{function}: {name} has shape {got.shape}, expected {expected.shape}\n  {call}")
-        if got.dtype != expected.dtype and not (got.dtype.kind in "iu" and expected.dtype.kind in "iu"):
-            mistake = known(name, got) if known else None
-            raise Failure(
-                f"{function}: {name} is {got.dtype}, expected {expected.dtype}"
-                + ("\n" + "\n".join(mistake_lines(mistake)) if mistake else _dtype_advice(got.dtype, expected.dtype))
-                + f"\n  {call}"
-            )
-        return got
+            text = f"{function}: {name} has shape {got.shape}, expected {expected.shape}"
+            raise Failure("\n".join([text, *lines, f"  {call}"]))
+        integers = expected.dtype.kind in "iu"  # of any size
+        if got.dtype != expected.dtype and not (integers and got.dtype.kind in ("iuf" if counts else "iu")):
+            text = f"{function}: {name} is {got.dtype}, expected {expected.dtype}"
+            raise Failure("\n".join([text, *(lines or _dtype_advice(got.dtype, expected.dtype)), f"  {call}"]))
 
     def _number(
         self, function: str, name: str, value: Any, expected: Any, call: str, by: str, known: Known | None
@@ -323,12 +340,17 @@ def _kind(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _dtype_advice(got: np.dtype, expected: np.dtype) -> str:
+def _dtype_advice(got: np.dtype, expected: np.dtype) -> list[str]:
     if got == np.float64 and expected == np.float32:
-        return "\n  fix: np.zeros(shape) is float64 unless told otherwise: np.zeros(shape, x.dtype)"
+        return ["  fix: np.zeros(shape) is float64 unless told otherwise: np.zeros(shape, x.dtype)"]
     if expected.kind in "iu":
-        return "\n  fix: these are places, counted in whole numbers: np.zeros(shape, int)"
-    return ""
+        return ["  fix: these are places, counted in whole numbers: np.zeros(shape, int)"]
+    return []
+
+
+def _hold_an_array(values: Iterable[Any]) -> bool:
+    """Whether there is an array among them, or in a list of theirs."""
+    return any(isinstance(v, np.ndarray) or (isinstance(v, list | tuple) and _hold_an_array(v)) for v in values)
 
 
 def _same(value: Any, original: Any) -> bool:

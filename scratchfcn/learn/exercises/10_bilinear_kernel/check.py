@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from scratchfcn import nn, ops
-from scratchfcn.backend import is_array, to_numpy
-from scratchfcn.learn import Known, Trial, one_of
+from scratchfcn.learn import Trial, one_of
 
 SIZES = {1: [1], 2: [1 / 2, 1 / 2], 3: [1 / 2, 1, 1 / 2], 4: [1 / 4, 3 / 4, 3 / 4, 1 / 4]}
 SIZES[5] = [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]
@@ -22,7 +21,6 @@ def check(t: Trial) -> None:
                 "the kernel reaches over two steps: 2·factor - factor % 2": factor,
             }
             t.expect("kernel_size", {"factor": factor}, {"K": size}, known=one_of(wrong))
-    device, t.device = t.device, "cpu"  # weights are made by NumPy, whatever the network runs on
     with t.stage("tent: up to six numbers"):
         for size in (4, 3, 1, 2, 5, 6):
             t.expect("tent", {"size": size}, {"tent": np.array(SIZES[size], float)}, known=one_of(wrong_tents(size)))
@@ -36,7 +34,6 @@ def check(t: Trial) -> None:
     with t.stage("bilinear_weight: every class to itself"):
         for channels, size in ((2, 4), (3, 5), (5, 2), (4, 1)):
             expect_weight(t, channels, size, weight(channels, size), "library")
-    t.device = device
     with t.stage("upsample: a row of three pixels, twice as large"):
         x = np.array([[[[16, 32, 64]]]], np.float32)
         row = [9, 15, 21, 30, 42, 36]  # ¾ of 12 20 28 40 56 48: above and below are zeros, as at both ends
@@ -50,7 +47,6 @@ def check(t: Trial) -> None:
 
 def expect_weight(t: Trial, channels: int, size: int, w: np.ndarray, by: str) -> None:
     case, known = {"channels": channels, "size": size}, one_of(wrong_weights(channels, size))
-    name_wrong_shape(t, "bilinear_weight", case, w, known)
     axes = {"w": ("in-channel", "out-channel", "row", "col")}
     t.expect("bilinear_weight", case, {"w": w}, by=by, known=known, axes=axes)
 
@@ -58,16 +54,7 @@ def expect_weight(t: Trial, channels: int, size: int, w: np.ndarray, by: str) ->
 def expect_map(t: Trial, x: np.ndarray, factor: int, y: np.ndarray, by: str) -> None:
     known = one_of(wrong_maps(x, factor))
     case = {"x": x, "factor": factor}
-    name_wrong_shape(t, "upsample", case, y, known)
     t.expect("upsample", case, {"y": y}, by=by, known=known)
-
-
-def name_wrong_shape(t: Trial, function: str, case: dict[str, Any], right: Any, known: Known) -> None:
-    """Some mistakes show in the shape already, and have a name, too."""
-    got = t.call(function, case)
-    if is_array(got) and got.shape != np.shape(right) and (mistake := known("result", to_numpy(got))):
-        text = f"{function}: the result has shape {got.shape}, expected {np.shape(right)}"
-        t.fail(text, function, case, mistake)
 
 
 def weight(channels: int, size: int) -> np.ndarray:
@@ -110,7 +97,7 @@ def wrong_tents(size: int) -> dict[str, Any]:
         if reach not in (0, f):
             sentence = f"f is {reach:g}; for {size} numbers it is {f}: (size + 1) // 2"
             wrong[sentence] = 1 - np.abs(i - middle) / reach
-    return other_than(right, wrong)
+    return wrong
 
 
 def wrong_weights(channels: int, size: int) -> dict[str, Any]:
@@ -141,7 +128,7 @@ def wrong_weights(channels: int, size: int) -> dict[str, Any]:
         ),
         "this is one kernel; the weight is (channels, channels, size, size)": kernel,
     }
-    return other_than(right, wrong)
+    return wrong
 
 
 def wrong_maps(x: np.ndarray, factor: int) -> dict[str, Any]:
@@ -156,9 +143,4 @@ def wrong_maps(x: np.ndarray, factor: int) -> dict[str, Any]:
         ),
         "divided by factor²: the tent needs no scaling, its stamps add up to 1 already": right / factor**2,
     }
-    return other_than(right, wrong)
-
-
-def other_than(right: np.ndarray, mistakes: dict[str, Any]) -> dict[str, Any]:
-    """The mistakes that make a difference on this call: a stride of 1 cannot be forgotten."""
-    return {s: a for s, a in mistakes.items() if np.shape(a) != np.shape(right) or not np.allclose(a, right)}
+    return wrong

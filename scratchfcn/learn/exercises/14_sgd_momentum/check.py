@@ -37,6 +37,7 @@ def check(t: Trial) -> None:
         images, labels = t.rng.standard_normal((2, 3, 4, 6)), t.rng.integers(0, 3, (2, 4, 6))
         settings = {"steps": 4, "lr": 0.2, "momentum": 0.75, "weight_decay": 0.05}
         expect_training(t, {"images": images, "labels": labels, **settings})
+    t.seconds = max(t.seconds, 60)  # thirty steps of a network take a second, on a slow machine several
     with t.stage("train: an FCN-8s learns four images by heart"):
         images, labels = four_images()
         model = fcn8s(t)
@@ -110,8 +111,7 @@ def wrong_steps(w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay
     wrong["lr·v is returned for v: the next step needs v itself"] = {"v": lr * right}
     wrong["-lr·v is returned for v: the next step needs v itself"] = {"v": -lr * right}
     wrong["v and w are returned in the wrong order: return w, v"] = {"v": w - lr * right, "w": right}
-    right_of = {"v": right, "w": w - lr * right}
-    return {s: {k: a for k, a in bad.items() if not np.allclose(a, right_of[k])} for s, bad in wrong.items()}
+    return wrong
 
 
 # --- four steps of a small network ------------------------------------------------------------------------

@@ -253,6 +253,7 @@ def _look_up(
             note += "the function is none of the library's ops by itself; if it is meant to be one, say op=, settings="
         else:
             note += f"the output is not that of {op}" + (f" with {dict(settings)}" if settings else "")
+            note += "" if settings else "; if it has settings, such as stride=2, say settings="
             note += diagnose.wrong_output(y, probe, op, settings)
         return results, [note]
     call, numbers = found
@@ -331,6 +332,11 @@ class _Probe:
             y = self.fn(*self.arguments)
         except Exception as error:
             error.add_note(self.inputs_note())
+            if isinstance(error, TypeError) and "float32" in str(error) and len(self.variables) <= len(self.arguments):
+                error.add_note(
+                    "fix: if fn calls a model, hand its parameters over, they are made float64 and checked as well: "
+                    "params=dict(model.named_parameters())"
+                )
             raise
         if not isinstance(y, Tensor) or y.dtype != np.float64:
             got = f"a Tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__

@@ -38,6 +38,7 @@ class Subject:
     fn: Callable[..., Tensor]  # takes Tensors (and arrays of whole numbers)
     names: list[str]  # of its inputs, the settings left out
     optional: set[str] = field(default_factory=set)  # inputs with a default, such as a bias
+    settings: dict[str, Any] = field(default_factory=dict)  # those of the given ones that it has a parameter for
 
     def known_op(self, ops: Sequence[str]) -> str | None:
         """The op whose name is contained in this one: MyConv2d, conv2d_naive …; only used to choose sizes."""
@@ -53,10 +54,17 @@ def find(path: str, settings: Mapping[str, Any]) -> Subject:
     own = {k: v for k, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
     if not name:
         name = choose(file, own)
+    name = of_either_half(name, own)
     pair = ("forward", "backward") if name in ("forward", "backward") else (f"{name}_forward", f"{name}_backward")
     if all(callable(own.get(each)) for each in pair):
         label = name if name not in ("forward", "backward") else Path(file).stem
         return of_pair(label, own[pair[0]], own[pair[1]], settings)
+    if (name == "forward" or name.endswith("_forward")) and callable(own.get(name)):
+        missing = name.removesuffix("forward") + "backward"
+        raise FileError(
+            f"{file} has {name} but no {missing}\n"
+            f"  fix: define {missing}(gy, …), or, if {name} is a function of Tensors, call it something else"
+        )
     if name not in own:
         names = ", ".join(k for k, v in own.items() if callable(v)) or "nothing that could be"
         raise FileError(f"{file} has no {name!r} to check; it defines {names}")
@@ -67,7 +75,13 @@ def find(path: str, settings: Mapping[str, Any]) -> Subject:
         raise FileError(f"{file}: class {name} needs both forward and backward; a scratchfcn.Function has them")
     given = accepted(thing, settings)
     inputs, optional = inputs_of(thing, given)
-    return Subject(name, lambda *tensors: thing(*tensors, **given), inputs, optional)
+    return Subject(name, lambda *tensors: thing(*tensors, **given), inputs, optional, given)
+
+
+def of_either_half(name: str, own: Mapping[str, Any]) -> str:
+    """relu_forward or relu_backward, where both are there → relu, the pair."""
+    stem = name.removesuffix("_forward").removesuffix("_backward")
+    return stem if stem != name and f"{stem}_forward" in own and f"{stem}_backward" in own else name
 
 
 def load(file: Path) -> ModuleType:
@@ -148,9 +162,10 @@ def of_class(name: str, cls: type, settings: Mapping[str, Any]) -> Subject:
 
     def fn(*tensors: Any) -> Tensor:
         op = cls(**given)
-        return op(*tensors) if isinstance(op, Function) else Wrapped(op.forward, op.backward)(*tensors)
+        return op(*tensors) if isinstance(op, Function) else Wrapped(op.forward, op.backward, name)(*tensors)
 
-    return Subject(name, fn, inputs, optional)
+    fn.__name__ = name
+    return Subject(name, fn, inputs, optional, given)
 
 
 def of_pair(
@@ -173,13 +188,17 @@ def of_pair(
         def back(gy: Any) -> Any:
             return backward(gy, *wanted(backward, known))
 
-        return Wrapped(run, back)(*tensors)
+        return Wrapped(run, back, name)(*tensors)
 
-    return Subject(name, fn, inputs, optional)
+    fn.__name__ = name
+    return Subject(name, fn, inputs, optional, given)
 
 
 def wanted(backward: Callable[..., Any], known: Mapping[str, Any]) -> list[Any]:
     """backward's arguments after gy, by their names: forward's inputs and settings, y and cache."""
+    names = list(inspect.signature(backward).parameters)
+    if names and (names[0] in known or "gy" in names[1:]):
+        raise FileError(f"backward takes gy first: def {backward.__name__}(gy, …), not ({', '.join(names)})")
     values = []
     for p in list(inspect.signature(backward).parameters.values())[1:]:
         if p.name in known:
@@ -194,8 +213,12 @@ def wanted(backward: Callable[..., Any], known: Mapping[str, Any]) -> list[Any]:
 class Wrapped(Function):
     """A forward and a backward from elsewhere, as an op. Missing gradients, of labels for example, may be left out."""
 
-    def __init__(self, forward: Callable[..., Any], backward: Callable[[Any], Any]) -> None:
-        self.run, self.back = forward, backward
+    def __init__(self, forward: Callable[..., Any], backward: Callable[[Any], Any], name: str) -> None:
+        self.run, self.back, self.called = forward, backward, name
+
+    @property
+    def name(self) -> str:
+        return self.called
 
     def forward(self, *arrays: Any) -> Any:
         y = self.run(*arrays)
@@ -245,6 +268,24 @@ def read_settings(text: str) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             settings[name] = value  # a word
     return settings
+
+
+def refuse_unknown(settings: Mapping[str, Any], subject: Subject, op_settings: Sequence[str]) -> None:
+    """FileError for a setting that neither the function nor the op it is meant to be has: it would change nothing."""
+    for name in settings:
+        if name not in subject.settings and name not in op_settings:
+            others = f"; the op has {', '.join(op_settings)}" if op_settings else ""
+            raise FileError(f"--settings: {subject.name} has no parameter {name!r}{others}")
+
+
+def shapes_with_labels(
+    shapes: Mapping[str, tuple[tuple[int, ...], int | None]], logits: tuple[int, ...], subject: Subject
+) -> dict[str, tuple[tuple[int, ...], int | None]]:
+    """Of a loss: labels (N, …) below K that fit the logits (N, K, …), where nothing is said of them."""
+    first, *others = subject.names
+    N, K, *pixels = shapes.get(first, (logits, None))[0]
+    missing = [name for name in others[:1] if name not in subject.optional and name not in shapes]
+    return dict(shapes) | dict.fromkeys(missing, ((N, *pixels), K))
 
 
 def make_inputs(

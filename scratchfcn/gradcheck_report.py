@@ -174,7 +174,7 @@ class Report:
 
     def __str__(self) -> str:
         mark = "✗" if self.wrong else "✓" if self.ok else "?"
-        lines = [f"{mark} {self.name} backward     {_verdicts(self.inputs)}"]
+        lines = _heading(f"{mark} {self.name} backward", _verdicts(self.inputs))
         if not self.wrong:
             lines.append(f"  {self.checked} entries checked" + _worst_of(self))
         wrong = [result for result in self.inputs if result.wrong]
@@ -223,14 +223,25 @@ def gradient_name(name: str) -> str:
     return f"g{name}" if name.isidentifier() else f"gradient of {name}"
 
 
-def _verdicts(inputs: list[InputResult]) -> str:
-    """`x ok   bias ?   WEIGHT wrong`; of a model with many parameters, those that are not ok."""
+def _heading(subject: str, verdicts: list[str]) -> list[str]:
+    """The verdicts after the subject, on as many lines as they need."""
+    lines = [f"{subject}     {verdicts[0]}"]
+    for verdict in verdicts[1:]:
+        if len(lines[-1]) + 3 + len(verdict) > WIDTH:
+            lines.append(f"      {verdict}")
+        else:
+            lines[-1] += f"   {verdict}"
+    return lines
+
+
+def _verdicts(inputs: list[InputResult]) -> list[str]:
+    """`x ok`, `bias ?`, `WEIGHT wrong`; of a model with many parameters, those that are not ok."""
     words = [f"{r.name.upper() if r.wrong else r.name} {r.word}" for r in inputs]
     if len(inputs) > 8:
         fine = sum(r.ok for r in inputs)
         others = [f"{r.name} {r.word}" for r in inputs if not r.ok]
         words = [f"{fine} of {len(inputs)} ok", *others[:FEW], *["…"] * (len(others) > FEW)]
-    return "   ".join(words)
+    return words
 
 
 def _worst_of(report: Report) -> str:
@@ -254,6 +265,8 @@ def _explain(result: InputResult, rtol: float) -> list[str]:
         f"     relative error {worst.error:.1e} = {_grade(worst.error, rtol)}",
     ]
     found = result.pattern
+    if found and result.known and result.known.split(".")[0].endswith(("is doubled", "is halved")):
+        found = found.split(";")[0]  # true of other batch sizes too, so that N is 2 here explains nothing
     lines += _wrapped(f"pattern: {found}") if found else []
     return [*lines, *_wrapped(f"known mistake: {result.known}")] if result.known else lines
 

@@ -194,7 +194,9 @@ def test_a_constant_factor_is_named() -> None:
     assert of(report, "weight").wrong == 108  # all entries: a pattern needs them
     assert worst.analytic == pytest.approx(2 * worst.numeric, rel=1e-6)
     assert worst.error == pytest.approx(0.5, rel=1e-6)
-    assert "pattern: yours × 0.5000 = expected, everywhere; 0.5000 = 1/2, and 2 is the batch size N" in str(report)
+    assert "yours × 0.5000 = expected, everywhere; 0.5000 = 1/2, and 2 is" in of(report, "weight").pattern
+    assert "known mistake: gw is doubled" in str(report)
+    assert "batch size" not in str(report)  # doubled with three images too
 
 
 def test_a_flipped_sign_is_named() -> None:
@@ -389,7 +391,7 @@ def test_what_is_no_op_by_itself_is_said_so() -> None:
     assert "known mistakes were not looked up: the function is none of the library's ops" in str(report)
     assert "yours × 3.000 = expected" in str(report)
     deeper = " ".join(str(gradcheck(lambda x: ops.relu(Cubes()(x * 2.0)), X)).split())
-    fault = "at fault: cubes (op 2 of 3, x (2, 3, 5, 6)), its gradient of input 0: yours × 3.000 = expected"
+    fault = "at fault: cubes (op 2 of 3, x (2, 3, 5, 6)), its gradient of x: yours × 3.000 = expected"
     assert fault in deeper
     assert "not an op of the library, so no known mistake was looked up" in deeper
     wrong_op = gradcheck(lambda x: Permuting()(x), X, op="softmax")
@@ -964,6 +966,35 @@ class Half:
     "broken.py": "x = 1\ny = x +\n",
     "failing.py": "import numpy as np\nnp.zeros(3).reshape(2)\n",
     "empty.py": "x = 1\n",
+    "wrong_cube.py": "def forward(x):\n    return x**3\ndef backward(gy, x):\n    return gy * x\n",
+    "half.py": "def forward(x):\n    return 2 * x\n",
+    "two.py": "def forward(x):\n    return 2 * x\ndef backward(gy):\n    return gy, gy\n",
+    "order.py": """
+def relu_forward(x):
+    return x * (x > 0), x > 0
+def relu_backward(cache, gy):
+    return gy * cache
+""",
+    "lrn.py": """
+import numpy as np
+
+def lrn_forward(x, size=3, alpha=0.1):
+    a = np.pad(x * x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    b = 1 + alpha / size * sum(a[:, i : i + x.shape[1]] for i in range(size))
+    return x * b**-0.75, b
+def lrn_backward(gy, cache):
+    return gy * cache**-0.75
+""",
+    "my_loss.py": """
+import numpy as np
+
+def forward(x, labels):
+    p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    right = np.moveaxis(np.eye(x.shape[1])[labels], -1, 1)
+    return -np.log((p * right).sum(axis=1)).mean(), p - right
+def backward(gy, cache):
+    return gy * cache
+""",
     "asks.py": "def forward(x):\n    return 2 * x\ndef backward(gy, mask):\n    return 2 * gy\n",
 }
 
@@ -1012,6 +1043,41 @@ def test_a_wrong_file_is_explained_and_its_entry_can_be_reproduced(files: Path) 
     assert worst[0] in again.output
 
 
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("lrn.py:lrn_forward", ["--op", "local_response_norm"], "known mistake: the second term is missing"),
+        ("lrn.py:lrn_backward", ["--shapes", "x=2,5,2,3"], "known mistake: the second term is missing"),
+        ("my_loss.py", ["--op", "softmax_cross_entropy"], "known mistake: the sum instead of the mean"),
+        ("my_loss.py", ["--op", "softmax_cross_entropy", "--shapes", "x=3,5,2"], "gradient gx  shape (3, 5, 2)"),
+    ],
+)
+def test_settings_and_labels_need_not_be_spelled_out(files: Path, target: str, options: list[str], words: str) -> None:
+    result = check(files, target, *options)
+    assert result.exit_code == 1, result.output
+    assert words in result.output
+
+
+def test_the_command_speaks_of_its_own_options(files: Path) -> None:
+    text = " ".join(check(files, "wrong_cube.py", "--shapes", "x=2,3").output.split())
+    assert "if it is meant to be one, say --op, --settings" in text
+
+
+def test_many_verdicts_are_wrapped() -> None:
+    results = [InputResult(i, f"a_long_name_{i}.weight", (1,), [], np.zeros(1)) for i in range(8)]
+    lines = str(Report("Net", results, 1e-5)).splitlines()
+    assert max(map(len, lines)) <= 110
+    assert " ".join(lines).count("weight ?") == 8
+
+
+def test_a_model_inside_a_function_needs_its_parameters_handed_over() -> None:
+    layer = sf.nn.Conv2d(3, 2, 1)
+    with pytest.raises(TypeError) as caught:
+        gradcheck(lambda x: layer(x), X)
+    assert any("params=dict(model.named_parameters())" in note for note in caught.value.__notes__)
+    assert gradcheck(lambda x: layer(x), X, params=dict(layer.named_parameters()))
+
+
 def test_a_function_of_a_file_is_explained(files: Path) -> None:
     result = check(files, "mine.py:MyRelu")
     assert result.exit_code == 1
@@ -1039,6 +1105,11 @@ def test_a_function_of_a_file_is_explained(files: Path) -> None:
             ["--shapes", "x=2"],
             ["line 18, in backward", "return gy * self.by + undefined", "NameError"],
         ),
+        ("half.py", ["--shapes", "x=2"], ["half.py has forward but no backward", "fix: define backward(gy, …)"]),
+        ("order.py", ["--shapes", "x=2"], ["backward takes gy first: def relu_backward(gy, …), not (cache, gy)"]),
+        ("my_conv2d.py", ["--settings", "strid=2"], ["my_conv2d has no parameter 'strid'; the op has stride, padding"]),
+        ("mine.py:Plain", ["--settings", "by=2"], ["Plain has no parameter 'by'"]),
+        ("two.py", ["--shapes", "x=2"], ["two: backward returned 2 gradients for 1 inputs", "gradient check of two"]),
         ("asks.py", ["--shapes", "x=2"], ["backward asks for 'mask'; after gy it can have, by name: x, y, cache"]),
     ],
 )

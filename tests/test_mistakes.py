@@ -85,6 +85,7 @@ EXAMPLES = [
     example("avg_pool2d", (3, 4, 9, 11), kernel_size=3, stride=2, padding=1),
     example("avg_pool2d", (3, 4, 8, 10), kernel_size=3, stride=2, padding=1, ceil_mode=True),
     example("avg_pool2d", (3, 4, 9, 11), kernel_size=(2, 3), stride=2),
+    example("avg_pool2d", (3, 4, 9, 10), kernel_size=(2, 3)),
     example("global_avg_pool2d", (3, 4, 5, 7)),
     example("adaptive_avg_pool2d", (3, 4, 7, 10), output_size=(3, 4)),
     example("adaptive_avg_pool2d", (3, 4, 5, 10), output_size=(3, 4)),
@@ -241,6 +242,21 @@ def test_on_any_geometry_mistakes_are_named_and_right_gradients_are_not(data: st
         wrong = planted(mistake, call)
         if wrong is not None:
             assert str(mistake) in (asked(call, mistake.which, wrong) or ""), mistake
+
+
+@pytest.mark.parametrize("op", ["conv2d", "conv_transpose2d"])
+def test_channels_read_as_if_dealt_out_to_the_groups(op: str) -> None:
+    """Two groups of three: channels 0, 2, 4 are taken for the first group, 1, 3, 5 for the second."""
+    numbers = np.random.default_rng(0).standard_normal
+    x, w = numbers((2, 6, 5, 4)), numbers((4, 3, 3, 3) if op == "conv2d" else (6, 2, 3, 3))
+    settings = {"groups": 2}
+    read = Call(op, [x[:, [0, 2, 4, 1, 3, 5]], w], settings)
+    y = forward_of(read)
+    said = "mixed up: channel c treated as one of group c % G"
+    assert said in explain_forward(op, [x, w], settings, y)
+    gy = numbers(y.shape)
+    gw = gradients_of(Call(op, read.inputs, settings, gy))[1]
+    assert "gw mixes up the groups: channel c" in explain(op, [x, w], settings, gy, gw, "gw")
 
 
 def test_inputs_may_be_tensors_and_names_may_be_short() -> None:

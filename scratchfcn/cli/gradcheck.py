@@ -3,6 +3,7 @@
 `scratchfcn gradcheck FILE.py[:function]`: the same for a function of your own, with an explanation.
 """
 
+import inspect
 import shlex
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,10 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .. import ops
 from ..backend import DeviceError, resolve_device
 from ..gradcheck import Report, gradcheck
 from ..gradcheck_cases import Case, cases_of, difference_from_numpy, op_names
-from ..gradcheck_files import FileError, find, make_inputs, read_settings, read_shapes, where
+from ..gradcheck_files import (
+    FileError,
+    find,
+    make_inputs,
+    read_settings,
+    read_shapes,
+    refuse_unknown,
+    shapes_with_labels,
+    where,
+)
 
 SAME = 1e-9  # float64 sums in another order differ by less than this, relatively
 
@@ -95,7 +106,11 @@ def check_file(
         subject = find(target, given)
         usual = subject.known_op(op_names()) if op is None else op
         sizes = cases_of(usual)[0].shapes if usual else {}
-        inputs = make_inputs(subject, read_shapes(shapes or ""), sizes, seed)
+        refuse_unknown(given, subject, settings_of(usual))
+        wanted = read_shapes(shapes or "")
+        if usual == "softmax_cross_entropy" and subject.names:
+            wanted = shapes_with_labels(wanted, sizes["logits"], subject)
+        inputs = make_inputs(subject, wanted, sizes, seed)
         report = gradcheck(
             subject.fn, *inputs, names=subject.names, seed=seed, op=op, settings=given or None, index=index,
             name=subject.name,
@@ -109,7 +124,11 @@ def check_file(
         words = ["scratchfcn", "gradcheck", target, "--seed", str(seed)]
         for option, value in (("--shapes", shapes), ("--op", op), ("--settings", settings)):
             words += [option, value] if value else []
-        report.notes[:] = [note for note in report.notes if not note.startswith("reproduce")]
+        report.notes[:] = [
+            note.replace("op=, settings=", "--op, --settings").replace("say settings=", "say --settings")
+            for note in report.notes
+            if not note.startswith("reproduce")
+        ]
         report.notes.append(f"reproduce: {shlex.join([*words, '--index', report.worst_index])}")
     if map_path is not None:
         report.save_map(map_path)
@@ -118,6 +137,15 @@ def check_file(
     if report.wrong and index is None:
         typer.echo(report.map())
     return 0 if report.ok else 1
+
+
+def settings_of(op: str | None) -> list[str]:
+    """What an op takes beside its inputs; [] for an operator, such as add, and where there is no op."""
+    function = getattr(ops, op or "", None)
+    if function is None:
+        return []
+    inputs = ("x", "logits", "tensors") if op == "softmax_cross_entropy" else ("x", "tensors", "weight", "bias")
+    return [name for name in inspect.signature(function).parameters if name not in inputs]
 
 
 def list_of_mistakes(op: str | None) -> str:

@@ -30,7 +30,9 @@ check.py
 
     The first stage is in float32 and with whole numbers: it finds wrong types, shapes and dtypes as well. What the
     function prints, raises or changes in its inputs is dealt with by `t.expect`. Where there is nothing to compare,
-    `t.returned` calls and `t.fail` complains. `draws.py` has random geometries.
+    `t.returned` calls and `t.fail` complains. `draws.py` has random geometries. A mistake that makes no difference on a
+    call needs no filter: `known` is asked about wrong results only. One number has many explanations: `t.explained`
+    keeps those that other calls confirm.
 hints.md
     Three sections, headed `## 1`, `## 2`, `## 3`: an idea or a question; the formula in words near to code; nearly
     the code. Plain text for a terminal.

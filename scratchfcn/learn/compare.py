@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .known import Known
+Known = Callable[[str, np.ndarray], str | None]  # (name of a result, the learner's array) → the mistake, if known
 
 # relative, see `compare`; finite differences are good to about 1e-8, sums in another order to 1e-12
 TOLERANCES = {"finite difference": 1e-5}
 TOLERANCE = {np.dtype(np.float64): 1e-7, np.dtype(np.float32): 1e-4}
 FLOOR = {np.dtype(np.float64): 1e-3, np.dtype(np.float32): 1e-1}  # of the largest number: smaller ones count as this
 ROUNDING = 1e-5  # relative to the largest number: closer than this, a result is right but for its digits
+NUMBERS = "biuf"  # kinds of dtype
 SMALLEST = 1e-4  # and no number counts as smaller than this: of zeros, rounding is all that is left
 LINE, MAP_LINES = 100, 12  # columns of a line of text; lines that a map may take
 ONE_OF = " — or: "  # between mistakes that lead to the same numbers
@@ -164,20 +164,41 @@ def mistake_lines(mistake: str | None) -> list[str]:
 
 def named(known: Known | None, name: str, got: np.ndarray, expected: np.ndarray) -> str | None:
     """The mistake in a result, if it is known, and if there is one: on some calls a mistake makes no difference."""
-    return None if known is None or nearly(got, expected) else known(name, got)
+    if known is None or got.dtype.kind not in NUMBERS or nearly(got, expected):
+        return None
+    return known(name, got)
 
 
 def nearly(got: np.ndarray, expected: np.ndarray) -> bool:
     """Whether these are the same numbers, up to rounding; their dtypes may differ."""
-    if got.shape != expected.shape or got.dtype.kind not in "biuf":
+    if got.shape != expected.shape or got.dtype.kind not in NUMBERS:
         return False
     finite = np.abs(expected[np.isfinite(expected)], dtype=np.float64)
     return np.allclose(got, expected, rtol=0, atol=ROUNDING * finite.max(initial=0.0), equal_nan=True)
 
 
+def pattern_of_shape(got: np.ndarray, expected: np.ndarray) -> str | None:
+    """What a result of the wrong shape has in common with the right one."""
+    if got.size == 0:
+        return "yours is empty: is it cut with [p:-p]? Where p is 0, that keeps nothing; p : p + H always works"
+    if got.size != expected.size:
+        return None
+    if nearly(got.reshape(expected.shape), expected):
+        return "the right numbers in the right order: only the shape is another"
+    if got.ndim == expected.ndim:
+        for order in permutations(range(got.ndim)):
+            if nearly(got.transpose(order), expected):
+                return f"right, but for the order of its axes: .transpose{order} mends it"
+    return None
+
+
 def pattern(got: np.ndarray, expected: np.ndarray) -> str | None:
     """What all the differences have in common, where it is something simple."""
-    if got.size < 2 or got.dtype.kind != "f":
+    if got.dtype.kind != "f":
+        return None
+    if nearly(got, expected):
+        return "the right numbers but for their last digits: is something computed in float32, or cut short?"
+    if got.size < 2:
         return None
     bad = int((~np.isfinite(got) & np.isfinite(expected)).sum())
     if bad:
@@ -186,8 +207,6 @@ def pattern(got: np.ndarray, expected: np.ndarray) -> str | None:
         return None  # what follows is arithmetic
     if not got.any():
         return "yours is 0 everywhere"
-    if nearly(got, expected):
-        return "the right numbers but for their last digits: is something computed in float32, or cut short?"
     tolerance = ROUNDING * np.abs(expected).max(initial=0.0)
 
     def same(a: np.ndarray, b: np.ndarray) -> bool:

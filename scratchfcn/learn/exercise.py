@@ -53,7 +53,8 @@ class Exercise:
     @property
     def hints(self) -> list[str]:
         """The three levels, from a question to nearly the code."""
-        return [part.strip() for part in re.split(r"^## \d\s*$", self._read("hints.md"), flags=re.MULTILINE)[1:]]
+        parts = re.split(r"^## \d\s*$", self._read("hints.md"), flags=re.MULTILINE)[1:]
+        return [part.rstrip().lstrip("\n") for part in parts]  # a first line of code keeps its indent
 
     @property
     def functions(self) -> dict[str, list[str]]:

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .compare import ONE_OF
-
-Known = Callable[[str, np.ndarray], str | None]  # (name of a result, the learner's array) → the mistake, if known
+from .compare import ONE_OF, Known
 
 
 def finite_differences(
@@ -41,14 +39,21 @@ def one_of(mistakes: Mapping[str, Any]) -> Known:
     """
 
     def known(name: str, got: np.ndarray) -> str | None:
-        said = []
-        for sentence, wrong in mistakes.items():
-            array = wrong.get(name) if isinstance(wrong, Mapping) else wrong
-            if array is not None and np.shape(array) == got.shape and np.allclose(got, array, rtol=1e-5, atol=1e-8):
-                said.append(sentence)
-        return ONE_OF.join(said) or None
+        return ONE_OF.join(matching(mistakes, name, got)) or None
 
     return known
+
+
+def matching(mistakes: Mapping[str, Any], name: str, got: np.ndarray) -> list[str]:
+    """The sentences of the mistakes that lead to `got`."""
+    arrays = {s: wrong.get(name) if isinstance(wrong, Mapping) else wrong for s, wrong in mistakes.items()}
+    return [
+        sentence
+        for sentence, array in arrays.items()
+        if array is not None
+        and np.shape(array) == got.shape
+        and np.allclose(got, array, rtol=1e-5, atol=1e-8, equal_nan=True)
+    ]
 
 
 def gradient_mistakes(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 import warnings
 from bdb import BdbQuit
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from itertools import permutations
 from pathlib import Path
 from shlex import quote
 from types import ModuleType
@@ -21,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import is_array, to_device, to_numpy
-from .compare import Comparison, compare, mistake_lines, named, report
+from .compare import ONE_OF, Comparison, compare, mistake_lines, named, nearly, pattern_of_shape, report
 from .exercise import Exercise
 from .guard import GPU_SECONDS, SECONDS, Stopped, debugger_at_the_terminal, place_of, time_limit
-from .known import Known
+from .known import Known, matching
 
 
 class Failure(Exception):
@@ -118,10 +119,42 @@ class Trial:
         values = self._unpack(function, self.call(function, inputs, may_change), like, call)
         for name, value in like.items():
             if isinstance(value, np.ndarray):
-                array = self._on_host(function, name, values[name], value, inputs, call)
-                self._same_kind(function, name, array, value, call, known, name in counts)
-                values[name] = array
+                values[name] = self._on_host(function, name, values[name], value, inputs, call)
+        if _exchanged(values, like):
+            names = ", ".join(like)
+            raise Failure(f"{function} returns its results in the wrong order\n  fix: `return {names}`\n  {call}")
+        for name, value in like.items():
+            if isinstance(value, np.ndarray):
+                self._same_kind(function, name, values[name], value, call, known, name in counts)
         return values
+
+    def explained(
+        self,
+        function: str,
+        wrong: Callable[..., Mapping[str, Any]],
+        inputs: Mapping[str, Any],
+        others: Sequence[Mapping[str, Any]],
+        results: Sequence[str] = (),
+    ) -> Known:
+        """The mistake in few numbers, which have many explanations: the right one explains the other calls as well.
+
+        wrong: what mistakes lead to, for inputs by name; see `one_of`. results: the names of several results, in order.
+        """
+
+        def known(name: str, got: np.ndarray) -> str | None:
+            printed, said = self.printed, matching(wrong(**inputs), name, got)
+            for other in others if said else ():
+                try:
+                    yours = self.call(function, other)
+                    yours = yours[results.index(name)] if results else yours
+                except (Failure, LookupError, TypeError):  # it is the first call that is reported
+                    continue
+                yours = to_numpy(yours) if is_array(yours) else np.asarray(yours)
+                said = [s for s in matching(wrong(**other), name, yours) if s in said]
+            self.printed = printed
+            return ONE_OF.join(said) or None
+
+        return known
 
     def fail(self, text: str, function: str, inputs: Mapping[str, Any], mistake: str | None = None) -> None:
         """End the trial: `text` says what is wrong with this call; its further lines are indented by two spaces."""
@@ -210,9 +243,8 @@ class Trial:
     def _unpack(self, function: str, returned: Any, expected: Mapping[str, Any], call: str) -> dict[str, Any]:
         names = list(expected)
         if returned is None:
-            raise Failure(
-                f"{function} returns nothing (None)\n  fix: end it with `return {', '.join(names)}`\n  {call}"
-            )
+            fix = f"end it with `return {', '.join(names)}`" + "; print() only shows" * bool(self.printed)
+            raise Failure(f"{function} returns nothing (None)\n  fix: {fix}\n  {call}")
         if len(names) == 1:
             if isinstance(returned, tuple) and len(returned) == 1:
                 returned = returned[0]
@@ -235,8 +267,8 @@ class Trial:
         if expected.ndim == 0 and isinstance(value, int | float | np.generic) and not isinstance(value, bool):
             value = np.asarray(value, expected.dtype if isinstance(value, float | int) else None)  # a loss is a number
         elif not is_array(value):
-            result = "" if value is None else f"; an array of shape {expected.shape} is expected"
-            raise Failure(f"{function}: {name} is {_kind(value)}{result}\n  {call}")
+            wanted = f"an array of shape {expected.shape}" if expected.ndim else "a number"
+            raise Failure(f"{function}: {name} is {_kind(value)}; {wanted} is expected\n  {call}")
         elif self.device != "cpu" and isinstance(value, np.ndarray) and _hold_an_array(inputs.values()):
             raise Failure(
                 f"{function}: {name} is a NumPy array, but the arguments were CuPy's\n"
@@ -260,6 +292,8 @@ class Trial:
         lines = mistake_lines(mistake) if mistake else []
         if got.shape != expected.shape:
             text = f"{function}: {name} has shape {got.shape}, expected {expected.shape}"
+            if not lines and (pattern := pattern_of_shape(got, expected)):
+                lines = [f"  pattern: {pattern}"]
             raise Failure("\n".join([text, *lines, f"  {call}"]))
         integers = expected.dtype.kind in "iu"  # of any size
         if got.dtype != expected.dtype and not (integers and got.dtype.kind in ("iuf" if counts else "iu")):
@@ -346,6 +380,18 @@ def _dtype_advice(got: np.dtype, expected: np.dtype) -> list[str]:
     if expected.kind in "iu":
         return ["  fix: these are places, counted in whole numbers: np.zeros(shape, int)"]
     return []
+
+
+def _exchanged(values: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether the results are right, but in another order."""
+    if not all(isinstance(array, np.ndarray) for array in (*values.values(), *expected.values())):
+        return False
+    got, right = list(values.values()), list(expected.values())
+    orders = permutations(range(len(right)))
+    as_expected = next(orders)
+    if all(nearly(got[i], right[i]) for i in as_expected):
+        return False
+    return any(all(nearly(got[i], right[k]) for i, k in enumerate(order)) for order in orders)
 
 
 def _hold_an_array(values: Iterable[Any]) -> bool:

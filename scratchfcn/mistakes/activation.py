@@ -120,6 +120,7 @@ JACOBIAN = "Every x_k moves every y_j: gx = y·(gy - Σ_j gy_j·y_j), the sum al
 SOFTMAX = [
     *on_images("softmax"),
     soft("the Jacobian is replaced by its diagonal: y·(1 - y)·gy", JACOBIAN, lambda y, gy, axis: y * (1 - y) * gy),
+    soft("the derivative y·(1 - y) alone, without gy", JACOBIAN, lambda y, gy, axis: y * (1 - y)),
     soft("the term Σ gy·y is missing: gx = y·gy", JACOBIAN, lambda y, gy, axis: y * gy),
     soft("the term Σ gy·y is added instead of subtracted", JACOBIAN,
          lambda y, gy, axis: y * (gy + total(gy * y, axis))),
@@ -127,6 +128,8 @@ SOFTMAX = [
     soft("y is missing in the sum: gx = y·(gy - Σ gy)", JACOBIAN, lambda y, gy, axis: y * (gy - total(gy, axis))),
     soft("y is missing from the first term: gx = gy - y·Σ gy·y", JACOBIAN,
          lambda y, gy, axis: gy - y * total(gy * y, axis)),
+    soft("the factor y is missing in the second term: gx = y·gy - Σ gy·y", JACOBIAN,
+         lambda y, gy, axis: y * gy - total(gy * y, axis)),
     soft("the mean of gy·y instead of the sum", JACOBIAN,
          lambda y, gy, axis: y * (gy - (gy * y).mean(axis=axis, keepdims=True))),
     soft("the sum runs along the wrong axis", JACOBIAN, other_axis),

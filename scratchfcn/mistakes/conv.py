@@ -115,6 +115,33 @@ def interleaved(a: np.ndarray, axis: int, G: int) -> np.ndarray:
     return a.reshape(sizes).swapaxes(axis, axis + 1).reshape(a.shape)
 
 
+def gathered(a: np.ndarray, axis: int, G: int) -> np.ndarray:
+    """The way back: channels g, g + G, g + 2G … brought together as group g, as if they had been dealt out."""
+    if G == 1:
+        raise ValueError("one group cannot be mixed up")
+    sizes = (*a.shape[:axis], a.shape[axis] // G, G, *a.shape[axis + 1 :])
+    return a.reshape(sizes).swapaxes(axis, axis + 1).reshape(a.shape)
+
+
+def first_group(gx: np.ndarray, G: int) -> np.ndarray | None:
+    """Zeros for every group but the first."""
+    return gx * (np.arange(gx.shape[1]) < gx.shape[1] // G)[:, None, None] if G > 1 else None
+
+
+def misread(gy: np.ndarray) -> np.ndarray:
+    """gy.reshape(OC, -1), with the filters' axis not moved to the front: (N, OC, …) taken for (OC, N, …)."""
+    N, OC, *pixels = gy.shape
+    return gy.reshape(OC, N, *pixels).swapaxes(0, 1)
+
+
+def without_last(w: np.ndarray, axis: int) -> np.ndarray | None:
+    """The kernel without its last row (axis 2) or column (axis 3); None where it has only one."""
+    if w.shape[axis] < 2:
+        return None
+    used = np.arange(w.shape[axis]) < w.shape[axis] - 1
+    return w * (used[:, None] if axis == 2 else used)
+
+
 def channel_sums(gy: np.ndarray) -> np.ndarray:
     return gy.sum(axis=(0, 2, 3))
 
@@ -160,6 +187,8 @@ TURN = (
 STRIDE = "Window (y, x) starts at row y·stride, column x·stride of the padded image."
 PAD = "gx of the padded image has a frame of `padding` on every side: keep [P : P + H, P : P + W]."
 DILATION = "Tap (i, j) lies at i·dilation, j·dilation from the window's corner."
+LAST_TAP = "range(K) runs to K - 1 by itself: no - 1 in it."
+FILTERS_FIRST = "Move the filters' axis to the front first: gy.transpose(1, 0, 2, 3).reshape(OC, -1)."
 GROUP = "Group g owns channels g·C/G … (g + 1)·C/G - 1, a block, and filters likewise."
 SUM = "Sum over all images, and over all windows of each."
 
@@ -170,6 +199,12 @@ CONV2D = [
     conv("x", "gx written with = instead of +=, so that the last filter's share remains", ADD, last_filter_wins),
     conv("x", "gx uses the kernel upside down: turned by 180° where it should not be, or not where it should", TURN,
          lambda c: c.gx(turned(c.w))),
+    conv("x", "gx uses the kernel with its rows turned, but not its columns", TURN, lambda c: c.gx(c.w[:, :, ::-1])),
+    conv("x", "gx uses the kernel with its columns turned, but not its rows", TURN, lambda c: c.gx(c.w[:, :, :, ::-1])),
+    conv("x", "gx misses the taps in the last row of the kernel", LAST_TAP,
+         lambda c: None if without_last(c.w, 2) is None else c.gx(without_last(c.w, 2))),
+    conv("x", "gx misses the taps in the last column of the kernel", LAST_TAP,
+         lambda c: None if without_last(c.w, 3) is None else c.gx(without_last(c.w, 3))),
     conv("x", "gx uses the kernel with rows and columns exchanged", "w[o, c, i, j]: i counts rows, j columns.",
          lambda c: c.gx(square(c.w))),
     conv("x", "gx uses the kernel with filters and channels exchanged", "gx[c] = Σ_o w[o, c] … gy[o].",
@@ -188,6 +223,11 @@ CONV2D = [
          lambda c: cut(c.padded().scatter(c.gcols()), c, *c.windows.padding[::-1])),
     conv("x", "gx mixes up the groups: channel c treated as one of group c % G", GROUP,
          lambda c: interleaved(c.gx(), 1, c.G)),
+    conv("x", "gx mixes up the groups: filter o treated as one of group o % G", GROUP,
+         lambda c: c.gx(gy=gathered(c.gy, 1, c.G))),
+    conv("x", "gx of the first of the groups only, 0 for the others", GROUP, lambda c: first_group(c.gx(), c.G)),
+    conv("x", "gx reads gy reshaped from (N, OC, …) to (OC, N·…) without a transpose", FILTERS_FIRST,
+         lambda c: c.gx(gy=misread(c.gy))),
     conv("x", "gx of the first filter only", "gx[c] is a sum over all filters that see channel c.",
          lambda c: c.gx(gy=c.gy * (np.arange(c.OC) == 0)[:, None, None])),
     conv("x", "gx is averaged over the filters", "gx[c] is a sum over the filters, not a mean.",
@@ -225,7 +265,14 @@ CONV2D = [
     conv("weight", "gw takes gy turned by 180°", "gy[y, x] meets the window it came from, (y, x).",
          lambda c: c.gw(gy=turned(c.gy))),
     conv("weight", "gw mixes up the groups: channel c treated as one of group c % G", GROUP,
-         lambda c: c.gw(x=interleaved(c.x, 1, c.G))),
+         lambda c: c.gw(x=gathered(c.x, 1, c.G))),
+    conv("weight", "gw mixes up the groups: filter o treated as one of group o % G", GROUP,
+         lambda c: c.gw(gy=gathered(c.gy, 1, c.G))),
+    conv("weight", "gw reads gy reshaped from (N, OC, …) to (OC, N·…) without a transpose", FILTERS_FIRST,
+         lambda c: c.gw(gy=misread(c.gy))),
+    conv("weight", "gw computed as (C, OC, …) and reshaped instead of transposed",
+         "Exchange the axes: .transpose(1, 0, 2, 3).",
+         lambda c: c.gw().swapaxes(0, 1).reshape(c.w.shape) if c.OC != c.CG else None),
     conv("weight", "gw averaged over the filters", SUM, lambda c: c.gw() / c.OC),
     conv("weight", "gw sums over the filters: all of them get the same", "gw[o] uses gy[o] alone.",
          lambda c: np.broadcast_to(c.gw().sum(0), c.w.shape) if c.G == 1 else None),
@@ -269,7 +316,7 @@ CONV2D = [
     conv(FORWARD, "a mean over the window instead of a sum", "y is a sum over taps.",
          lambda c: c.biased(c.y() / np.prod(c.windows.kernel))),
     conv(FORWARD, "the groups are mixed up: channel c treated as one of group c % G", GROUP,
-         lambda c: c.biased(c.y(x=interleaved(c.x, 1, c.G)))),
+         lambda c: c.biased(c.y(x=gathered(c.x, 1, c.G)))),
     conv(FORWARD, "every image gets the first one's output", "x[n], not x[0].",
          lambda c: c.biased(np.repeat(c.y()[:1], c.N, axis=0))),
     conv(FORWARD, "only the first image is computed", "Let the loop run over all N images.",
@@ -413,6 +460,8 @@ CONV_TRANSPOSE2D = [
     up("weight", "gw of the first image only", SUM, lambda c: c.gw(gy=only_image(c.gy, 0))),
     up("weight", "gw of the last pixel of x only: = instead of += in the loops", SUM,
        lambda c: c.gw(x=only_last_window(c.x, images=True))),
+    up("weight", "gw of the last pixel of every image only: = instead of += in the loops over pixels", SUM,
+       lambda c: c.gw(x=only_last_window(c.x, images=False))),
     up("weight", "gw averaged over the pixels of x", SUM, lambda c: c.gw() / (c.x.shape[2] * c.x.shape[3])),
     up("weight", "gw averaged over images and the pixels of x", SUM, lambda c: c.gw() / (c.x.size / c.C)),
     up("weight", "gw turned by 180°", "gw[i, j] belongs to w[i, j]: no kernel is turned here.",
@@ -427,7 +476,7 @@ CONV_TRANSPOSE2D = [
     up("weight", "gw ignores the padding", STAMPS, lambda c: c.gw(windows=c.but(padding=(0, 0)))),
     up("weight", "gw ignores the dilation", STAMPS, lambda c: c.gw(windows=c.but(dilation=(1, 1)))),
     up("weight", "gw mixes up the groups: channel c treated as one of group c % G", GROUP,
-       lambda c: c.gw(x=interleaved(c.x, 1, c.G))),
+       lambda c: c.gw(x=gathered(c.x, 1, c.G))),
     *on_bias("conv_transpose2d"),
     # forward
     up(FORWARD, "stamps written with = instead of +=, stamp by stamp", OVERLAP,
@@ -460,7 +509,7 @@ CONV_TRANSPOSE2D = [
     up(FORWARD, "overlapping stamps are averaged", OVERLAP,
        lambda c: c.biased(averaged(c.windows, c.stamps()))),
     up(FORWARD, "the groups are mixed up: channel c treated as one of group c % G", GROUP,
-       lambda c: c.biased(c.y(x=interleaved(c.x, 1, c.G)))),
+       lambda c: c.biased(c.y(x=gathered(c.x, 1, c.G)))),
 ]  # fmt: skip
 
 

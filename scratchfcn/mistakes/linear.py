@@ -36,6 +36,8 @@ MISTAKES = [
            lambda x, w, gy: np.broadcast_to((gy @ w).sum(axis=0), x.shape)),
     *scales("linear", "weight", "gw"),
     linear("weight", "gw = xᵀ @ gy: transposed", GW, lambda x, w, gy: x.T @ gy),
+    linear("weight", "gw = (xᵀ @ gy) reshaped instead of transposed", GW,
+           lambda x, w, gy: (x.T @ gy).reshape(w.shape) if w.shape[0] != w.shape[1] else None),
     linear("weight", "gw of the last row of the batch only: = instead of +=", GW,
            lambda x, w, gy: np.outer(gy[-1], x[-1])),
     linear("weight", "gw of the first row of the batch only", GW, lambda x, w, gy: np.outer(gy[0], x[0])),

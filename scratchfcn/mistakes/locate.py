@@ -3,6 +3,7 @@ cannot tell. But every op can be asked by itself: with the inputs it had in the 
 """
 
 import copy
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,13 @@ def recorded() -> Iterator[list[tuple[Function, list[Any]]]]:
         Function.__call__ = original
 
 
+def parameter_names(forward: Callable[..., Any], n: int) -> list[str]:
+    """What forward calls its n inputs; `input 1` … for those that it takes as *xs."""
+    parameters = inspect.signature(forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names[:n] + [f"input {i}" for i in range(len(names), n)]
+
+
 def at_fault(run: Callable[[], Any], check: Callable[..., Any], seed: int) -> list[str]:
     """Sentences about the ops within `run()` whose own backward is wrong, as `check` (gradcheck) finds; [] if none is,
     or if there is only one op, about which everything has been said."""
@@ -54,10 +62,13 @@ def at_fault(run: Callable[[], Any], check: Callable[..., Any], seed: int) -> li
         seen.add(key)
         if not any(is_array(a) and a.dtype.kind == "f" for a in arrays):
             continue
-        report = check(lambda *tensors, op=op: copy.copy(op)(*tensors), *arrays, samples=SAMPLES, seed=seed)
+        names = parameter_names(op.forward, len(arrays))
+        report = check(
+            lambda *tensors, op=op: copy.copy(op)(*tensors), *arrays, names=names, samples=SAMPLES, seed=seed
+        )
         for result in report.inputs:
             if result.wrong:
-                which = result.op[1] if result.op else f"input {result.number}"
+                which = result.op[1] if result.op else result.name
                 words = [result.pattern] if result.pattern else []
                 words.append(result.known or "not an op of the library, so no known mistake was looked up")
                 place = f"{op.name} (op {number} of {len(calls)}, x {shapes[0]})"

@@ -67,6 +67,12 @@ def unbiased(c: BatchNorm) -> np.ndarray | None:
     return np.sqrt(c.var * c.M / (c.M - 1) + c.eps) if c.training and c.M > 1 else None
 
 
+def with_means_over(c: BatchNorm, axes: int | tuple[int, ...]) -> np.ndarray:
+    """gx with mean(gy) and mean(gy·x̂) taken over other axes."""
+    mean, spread = (a.mean(axis=axes, keepdims=True) for a in (c.gy, c.gy * c.xhat))
+    return c.weight / c.s * (c.gy - mean - c.xhat * spread)
+
+
 def in_training(wrong: Callable[[BatchNorm], Any]) -> Callable[[BatchNorm], Any]:
     return lambda c: wrong(c) if c.training else None
 
@@ -86,12 +92,23 @@ BATCH_NORM2D = [
     bn("x", "the term of the variance added instead of subtracted", VARIANCE, in_training(lambda c: c.gx(spread=-1))),
     bn("x", "sums instead of means in both terms", "mean(gy) = Σ gy / M.",
        in_training(lambda c: c.gx(centre=c.M, spread=c.M))),
+    bn("x", "both terms divided by M - 1 instead of M", "The mean is over all M numbers of the channel.",
+       in_training(lambda c: c.gx(centre=c.M / (c.M - 1), spread=c.M / (c.M - 1)) if c.M > 1 else None)),
     bn("x", "the sum of gy instead of its mean", MEAN, in_training(lambda c: c.gx(centre=c.M))),
     bn("x", "the sum of gy·x̂ instead of its mean", VARIANCE, in_training(lambda c: c.gx(spread=c.M))),
     bn("x", "the term of the variance counted twice: a factor 2 too many",
        VARIANCE, in_training(lambda c: c.gx(spread=2))),
     bn("x", "the term of the variance counted half: the factor 2 of the square is missing", VARIANCE,
        in_training(lambda c: c.gx(spread=0.5))),
+    bn("x", "x - mean instead of x̂ in the term of the variance", VARIANCE,
+       in_training(lambda c: c.gx(xhat=c.x - c.mean))),
+    bn("x", "x̂ replaced by x in the term of the variance", VARIANCE, in_training(lambda c: c.gx(xhat=c.x))),
+    bn("x", "the means in both terms run over every image by itself, axes (2, 3)", OVER,
+       in_training(lambda c: with_means_over(c, (2, 3)))),
+    bn("x", "the means in both terms run over the images only, axis 0", OVER,
+       in_training(lambda c: with_means_over(c, 0))),
+    bn("x", "the means in both terms run over the channels, axis 1", OVER,
+       in_training(lambda c: with_means_over(c, 1))),
     bn("x", "weight is left out", "gx starts with weight / s.", lambda c: c.gx() / c.weight),
     bn("x", "not divided by s = √(var + eps)", "gx starts with weight / s.", lambda c: c.gx() * c.s),
     bn("x", "divided by var + eps instead of its square root", "gx starts with weight / √(var + eps).",
@@ -115,7 +132,8 @@ BATCH_NORM2D = [
        lambda c: (c.gy * c.x).sum(axis=PIXELS)),
     bn("weight", "gweight = Σ gy·(x - mean): not divided by s", "gweight = Σ gy·x̂.",
        lambda c: (c.gy * (c.x - c.mean)).sum(axis=PIXELS)),
-    bn("weight", "gweight = Σ gy: x̂ is left out", "gweight = Σ gy·x̂.", lambda c: c.gy.sum(axis=PIXELS)),
+    bn("weight", "gweight = Σ gy: x̂ is left out, or gweight and gbias are exchanged",
+       "gweight = Σ gy·x̂, gbias = Σ gy.", lambda c: c.gy.sum(axis=PIXELS)),
     bn("weight", "gweight = Σ gy·y: y instead of x̂", "gweight = Σ gy·x̂.", lambda c: (c.gy * c.y()).sum(axis=PIXELS)),
     bn("weight", "gweight is the mean of gy·x̂ over all M", OVER, lambda c: (c.gy * c.xhat).mean(axis=PIXELS)),
     bn("weight", "gweight sees the first image only", OVER, lambda c: (c.gy * c.xhat)[0].sum(axis=(1, 2))),
@@ -123,6 +141,8 @@ BATCH_NORM2D = [
     bn("weight", "gweight multiplied by weight", "gweight = Σ gy·x̂.",
        lambda c: (c.gy * c.xhat * c.weight).sum(axis=PIXELS)),
     *scales("batch_norm2d", "bias", "gbias"),
+    bn("bias", "gbias = Σ gy·x̂: one factor too many, or gweight and gbias are exchanged",
+       "gweight = Σ gy·x̂, gbias = Σ gy.", lambda c: (c.gy * c.xhat).sum(axis=PIXELS)),
     bn("bias", "gbias is the mean of gy over all M", OVER, lambda c: c.gy.mean(axis=PIXELS)),
     bn("bias", "gbias sees the first image only", OVER, lambda c: c.gy[0].sum(axis=(1, 2))),
     bn("bias", "gbias sees the last image only", OVER, lambda c: c.gy[-1].sum(axis=(1, 2))),
@@ -198,8 +218,14 @@ LOCAL_RESPONSE_NORM = [
     lrn("alpha is not divided by size in the second term", NEIGHBOURS, lambda c: c.gx(share=c.alpha)),
     lrn("alpha is not divided by size", "b = k + alpha/size · Σ x².",
         lambda c: c.gx(b=c.energy(c.alpha), share=c.alpha)),
+    lrn("x_c in front of the second term's sum is missing", NEIGHBOURS,
+        lambda c: c.gy * c.b**-c.beta - 2 * c.beta * c.share
+        * channel_window_sum(c.gy * c.x * c.b ** (-c.beta - 1), c.after, c.before)),
     lrn("b^-beta instead of b^(-beta-1) in the second term", NEIGHBOURS, lambda c: c.gx(power=0)),
     lrn("the second term sees channel c alone, not its neighbours", NEIGHBOURS, lambda c: c.gx(own=True)),
+    lrn("gy and b are taken from channel c, outside the sum: only x_j is summed over the neighbours", NEIGHBOURS,
+        lambda c: c.gy * c.b**-c.beta - 2 * c.beta * c.share * c.x * c.gy * c.b ** (-c.beta - 1)
+        * channel_window_sum(c.x, c.after, c.before)),
     lrn("the window of an even size is not mirrored in backward",
         "c appears in the windows of the channels from c - after to c + before.", lambda c: c.gx(mirrored=False)),
     lrn("x² instead of x in the second term", NEIGHBOURS,

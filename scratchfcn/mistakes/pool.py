@@ -202,6 +202,9 @@ AVG_POOL2D = [
          lambda p: p.windows.overwrite(p.shares(1 / p.area()))),
     pool("avg_pool2d", "x", "gx written with = instead of +=, tap by tap", ADD,
          lambda p: p.windows.overwrite(p.shares(1 / p.area()), by_tap=True)),
+    pool("avg_pool2d", "x", "gy tiled instead of repeated: neighbouring pixels get neighbouring windows",
+         "np.repeat gives every number to its own window, np.tile lays whole copies side by side.",
+         lambda p: tiled(p)),
     pool("avg_pool2d", "x", "the window's upper left pixel gets the whole gy", EACH,
          lambda p: p.route(one_tap(p, 0, 0))),
     pool("avg_pool2d", "x", "the largest of the window gets gy, as in max pooling", EACH,
@@ -217,6 +220,16 @@ AVG_POOL2D = [
     pool("avg_pool2d", FORWARD, "the stride is ignored: windows one pixel apart", SCATTER,
          lambda p: p.sums(p.but(stride=(1, 1))) / p.area()),
 ]  # fmt: skip
+
+
+def tiled(p: Pool) -> np.ndarray | None:
+    """Only of windows that neither overlap nor leave gaps, without padding."""
+    w = p.windows
+    if w.kernel != w.stride or w.padding != (0, 0) or p.ceil:
+        return None
+    gx, (KH, KW), (OH, OW) = np.zeros_like(p.x), w.kernel, w.output
+    gx[:, :, : KH * OH, : KW * OW] = np.tile(p.gy / (KH * KW), (KH, KW))
+    return gx
 
 
 def real_area(p: Pool) -> np.ndarray:

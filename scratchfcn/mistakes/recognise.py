@@ -204,6 +204,10 @@ def of_one_input(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, dict[str, 
         kept = y != 0
         if kept.any() and not kept.all():
             yield "dropout", {"p": float(1 - (x[kept] / y[kept]).flat[0]), "mask": kept}
+    if x.ndim == 4 and y.shape == x.shape and (np.abs(y) <= np.abs(x)).all():  # divided by something
+        usual = product((5, 3, 7, 9), (1e-4, 1e-3, 1e-2, 0.1, 5e-4, 1.0), (0.75, 0.5, 1.0), (1.0, 2.0))
+        names = ("size", "alpha", "beta", "k")
+        yield from (("local_response_norm", dict(zip(names, settings, strict=True))) for settings in usual)
     if x.ndim == 4 and y.ndim == 4 and x.shape[:2] == y.shape[:2]:
         yield from (("resize_bilinear", {"size": y.shape[2:], "align_corners": corners}) for corners in (False, True))
         if y.shape[2:] == (1, 1):

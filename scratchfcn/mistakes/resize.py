@@ -124,6 +124,9 @@ RESIZE_BILINEAR = [
     *resize("the two weights are exchanged", "The nearer pixel gets the larger weight.", mirrored_weights),
     *resize("what lies beyond the border counts as 0",
             "Beyond the first and last centre the border pixel is repeated.", unclamped),
+    Mistake("resize_bilinear", "x", "gx written with = instead of +=",
+            "An input pixel is a neighbour of many output pixels, and gets something from each: add with +=.",
+            lambda call: last_written(Resize(call))),
     Mistake("resize_bilinear", "x", "gx resized back like an image: the inverse is taken for the transpose",
             "gx = Rᵀ · gy · C: each pixel collects the gradient of every output pixel that it went into.",
             lambda call: resized_back(Resize(call))),
@@ -131,6 +134,16 @@ RESIZE_BILINEAR = [
             "gx = Rᵀ · gy · C: each pixel collects the gradient of every output pixel that it went into.",
             lambda call: resized_back(Resize(call)) * np.prod(call.gy.shape[2:]) / np.prod(call.inputs[0].shape[2:])),
 ]  # fmt: skip
+
+
+def last_written(c: Resize) -> np.ndarray:
+    """gx[h, w] = weight · gy[y, x], output pixel after output pixel: the last one that comes from (h, w) stays."""
+    gx, (rows, columns) = np.zeros_like(c.x), c.matrices()
+    for y, x in np.ndindex(c.gy.shape[2:]):
+        for h in np.flatnonzero(rows[y]):
+            for w in np.flatnonzero(columns[x]):
+                gx[:, :, h, w] = rows[y, h] * columns[x, w] * c.gy[:, :, y, x]
+    return gx
 
 
 def resized_back(c: Resize) -> np.ndarray:

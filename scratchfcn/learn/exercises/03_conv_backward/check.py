@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from scratchfcn import ops
-from scratchfcn.learn import Trial, finite_differences, gradient_mistakes
+from scratchfcn.learn import Trial, finite_differences, first_of, gradient_mistakes, one_of
 from scratchfcn.learn.draws import conv_case
 
 MEASURED = [  # shape of x, shape of w, stride, padding
@@ -46,5 +46,47 @@ def expect(t: Trial, case: dict[str, Any], gradients: dict[str, Any], by: str) -
     gy, x, w, stride, padding = case.values()
     inputs = [x, w, np.zeros(len(w), w.dtype)]
     settings = {"stride": stride, "padding": padding}
-    known = gradient_mistakes("conv2d", inputs, settings, gy, {"gx": 0, "gw": 1, "gb": 2})
+    known = first_of(
+        lambda name, got: one_of(wrong_gradients(**case))(name, got),
+        gradient_mistakes("conv2d", inputs, settings, gy, {"gx": 0, "gw": 1, "gb": 2}),
+    )
     t.expect("conv2d_backward", case, gradients, by=by, known=known)
+
+
+def wrong_gradients(gy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: int, padding: int) -> dict[str, Any]:
+    """What slips in where the formulas are typed as plain loops."""
+    P, (H, W) = padding, x.shape[2:]
+    gb = gy.sum(axis=(0, 2, 3))
+    framed = np.pad(x, ((0, 0), (0, 0), (P, P), (P, P)))
+    around = np.pad(x, ((0, 0), (0, 0), (P, P), (P, P)), mode="wrap")
+    around[:, :, P + H :] = 0
+    around[:, :, :, P + W :] = 0
+    inside = np.pad(np.ones_like(x), ((0, 0), (0, 0), (P, P), (P, P)))
+    pixels = ops.Conv2d(stride, 0).forward(inside, np.ones_like(w), np.zeros(len(w), w.dtype))  # in each window
+    conv = ops.Conv2d(stride, 0)
+    conv.forward(framed, w, None)
+    gframed = conv.backward(gy)[0]
+    conv.forward(around, w, None)
+    gw_around = conv.backward(gy)[1]
+    return {
+        "negative rows and columns are not left out: x[-1] is the last row, but there is nothing beyond the image": {
+            "gx": wrapped(wrapped(gframed, H, P, axis=2), W, P, axis=3),
+            "gw": gw_around,
+        },
+        "the padding is left out: row = oh·stride + i - padding. In a padded gx: the frame is cut at the wrong side": {
+            "gx": gframed[:, :, :H, :W]
+        },
+        "b[o] is added once to every output pixel; here gb collects gy in the innermost loop, for every product": {
+            "gb": (gy * pixels).sum(axis=(0, 2, 3))
+        },
+        "gb collects the gy of all output channels: gb[o] += gy[n, o, …]": {"gb": np.full_like(gb, gb.sum())},
+    }
+
+
+def wrapped(gradient: np.ndarray, size: int, padding: int, axis: int) -> np.ndarray:
+    """What lies before the image is added to its end; what lies behind it is dropped."""
+    gradient = np.moveaxis(gradient, axis, 0)
+    kept = gradient[padding : padding + size].copy()
+    for k in range(max(0, padding - size), padding):
+        kept[size - padding + k] += gradient[k]
+    return np.moveaxis(kept, 0, axis)

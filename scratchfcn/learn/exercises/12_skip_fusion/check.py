@@ -110,57 +110,19 @@ def paper_maps(rng: np.random.Generator, H: int, W: int) -> list[np.ndarray]:
 def expect_window(t: Trial, stride: float, start: float, window: Any, behind: Any, by: str) -> None:
     kernel, step, padding = window
     inputs = {"stride": float(stride), "start": float(start), "kernel": kernel, "step": step, "padding": padding}
-    half = (kernel - 1) / 2
-    wrong = {
-        "the stride is as before: every layer multiplies it by its own": {"stride": stride},
-        "the stride is the layer's own: multiply it by the stride so far": {"stride": step},
-        "the new stride is used for start; a window's pixels are the old map's, `stride` apart": {
-            "start": start + stride * step * (half - padding)
-        },
-        "half the window is not multiplied by stride: start is in pixels of the image": {
-            "start": start + half - padding
-        },
-        "the padding's sign: a padded window begins before the map": {"start": start + stride * (half + padding)},
-        "the padding is left out": {"start": start + stride * half},
-        "kernel/2 instead of (kernel - 1)/2: the centre of 3 pixels is 1 from the first": {
-            "start": start + stride * (kernel / 2 - padding)
-        },
-        "kernel - 1 is not halved": {"start": start + stride * (kernel - 1 - padding)},
-        "(kernel - 1)//2 rounds down; windows of 2 have their centre between two pixels": {
-            "start": start + stride * ((kernel - 1) // 2 - padding)
-        },
-        "kernel//2 is a whole number; windows of 2 have their centre between two pixels": {
-            "start": start + stride * (kernel // 2 - padding)
-        },
-        "the start so far is left out: add to it": {"start": stride * (half - padding)},
-        "minus half the window: its centre lies behind its first pixel": {"start": start - stride * (half - padding)},
-    }
     expected = {"stride": float(behind[0]), "start": float(behind[1])}
-    t.expect("through_window", inputs, expected, by=by, known=one_of(wrong))
+    others = [dict(zip(inputs, numbers, strict=True)) for numbers in ((4.0, 3.5, 4, 3, 2), (2.0, -5.0, 5, 2, 1))]
+    known = t.explained("through_window", wrong_windows, inputs, others, ("stride", "start"))
+    t.expect("through_window", inputs, expected, by=by, known=known)
 
 
 def expect_upsampling(t: Trial, stride: float, start: float, layer: Any, behind: Any, by: str) -> None:
     kernel, factor = layer
-    fine, half = stride / factor, (kernel - 1) / 2
-    wrong = {
-        "the stride is multiplied: upsampling divides it": {"stride": stride * factor},
-        "the stride is as before: upsampling divides it by its factor": {"stride": stride},
-        "the old stride is used for start; the stamp's pixels are the new map's, stride/factor apart": {
-            "start": start - stride * half
-        },
-        "plus half the kernel: a stamp begins before its pixel's centre": {"start": start + fine * half},
-        "start is as before: the stamp begins before its pixel's centre": {"start": start},
-        "half the kernel is not multiplied by the new stride": {"start": start - half},
-        "kernel/2 instead of (kernel - 1)/2": {"start": start - fine * kernel / 2},
-        "(kernel - 1)//2 rounds down; an even kernel has its centre between two pixels": {
-            "start": start - fine * ((kernel - 1) // 2)
-        },
-        "kernel - 1 is not halved": {"start": start - fine * (kernel - 1)},
-        "start is divided by factor: it is in pixels of the image already": {"start": start / factor - fine * half},
-    }
     inputs = {"stride": float(stride), "start": float(start), "kernel": kernel, "factor": factor}
     expected = {"stride": float(behind[0]), "start": float(behind[1])}
-    t.expect("through_upsampling", inputs, expected, by=by, known=one_of(wrong))
+    others = [dict(zip(inputs, numbers, strict=True)) for numbers in ((16.0, 3.5, 6, 4), (8.0, -5.0, 5, 2))]
+    known = t.explained("through_upsampling", wrong_upsamplings, inputs, others, ("stride", "start"))
+    t.expect("through_upsampling", inputs, expected, by=by, known=known)
 
 
 def expect_offset(t: Trial, stride: float, start: float, reference: float, crop: int) -> None:
@@ -217,6 +179,54 @@ def put_together(
 # --- what the usual mistakes lead to ----------------------------------------------------------------------
 
 
+def wrong_windows(stride: float, start: float, kernel: int, step: int, padding: int) -> dict[str, Any]:
+    half = (kernel - 1) / 2
+    return {
+        "the stride is as before: every layer multiplies it by its own": {"stride": stride},
+        "the stride is the layer's own: multiply it by the stride so far": {"stride": step},
+        "the new stride is used for start; a window's pixels are the old map's, `stride` apart": {
+            "start": start + stride * step * (half - padding)
+        },
+        "half the window is not multiplied by stride: start is in pixels of the image": {
+            "start": start + half - padding
+        },
+        "the padding's sign: a padded window begins before the map": {"start": start + stride * (half + padding)},
+        "the padding is left out": {"start": start + stride * half},
+        "kernel/2 instead of (kernel - 1)/2: the centre of 3 pixels is 1 from the first": {
+            "start": start + stride * (kernel / 2 - padding)
+        },
+        "kernel - 1 is not halved": {"start": start + stride * (kernel - 1 - padding)},
+        "(kernel - 1)//2 rounds down; windows of 2 have their centre between two pixels": {
+            "start": start + stride * ((kernel - 1) // 2 - padding)
+        },
+        "kernel//2 is a whole number; windows of 2 have their centre between two pixels": {
+            "start": start + stride * (kernel // 2 - padding)
+        },
+        "the start so far is left out: add to it": {"start": stride * (half - padding)},
+        "minus half the window: its centre lies behind its first pixel": {"start": start - stride * (half - padding)},
+    }
+
+
+def wrong_upsamplings(stride: float, start: float, kernel: int, factor: int) -> dict[str, Any]:
+    fine, half = stride / factor, (kernel - 1) / 2
+    return {
+        "the stride is multiplied: upsampling divides it": {"stride": stride * factor},
+        "the stride is as before: upsampling divides it by its factor": {"stride": stride},
+        "the old stride is used for start; the stamp's pixels are the new map's, stride/factor apart": {
+            "start": start - stride * half
+        },
+        "plus half the kernel: a stamp begins before its pixel's centre": {"start": start + fine * half},
+        "start is as before: the stamp begins before its pixel's centre": {"start": start},
+        "half the kernel is not multiplied by the new stride": {"start": start - half},
+        "kernel/2 instead of (kernel - 1)/2": {"start": start - fine * kernel / 2},
+        "(kernel - 1)//2 rounds down; an even kernel has its centre between two pixels": {
+            "start": start - fine * ((kernel - 1) // 2)
+        },
+        "kernel - 1 is not halved": {"start": start - fine * (kernel - 1)},
+        "start is divided by factor: it is in pixels of the image already": {"start": start / factor - fine * half},
+    }
+
+
 def wrong_sums(skip: np.ndarray, upscore: np.ndarray, offset: int) -> dict[str, Any]:
     H, W = upscore.shape[2:]
 
@@ -241,6 +251,8 @@ def wrong_sums(skip: np.ndarray, upscore: np.ndarray, offset: int) -> dict[str, 
         "only the rows are cropped by offset; columns are, too": part(offset, 0),
         "only the columns are cropped by offset; rows are, too": part(0, offset),
         "the mean of the two; add them": aligned / 2,
+        "the skip is subtracted; add it": 2 * upscore - aligned,
+        "the product of the two; add them": (aligned - upscore) * upscore,
         "the skip only: add upscore": aligned - upscore,
         "upscore only: add the skip": upscore,
         "the larger of the two; add them": np.maximum(aligned - upscore, upscore),

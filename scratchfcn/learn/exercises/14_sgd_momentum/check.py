@@ -7,7 +7,7 @@ import numpy as np
 
 from scratchfcn import Tensor, manual_seed, nn, ops
 from scratchfcn.backend import to_device, to_numpy
-from scratchfcn.learn import Trial, one_of
+from scratchfcn.learn import Failure, Trial, one_of
 from scratchfcn.learn.compare import compare, details
 from scratchfcn.models.fcn import FCN8s
 from scratchfcn.models.small import Small
@@ -25,7 +25,8 @@ def check(t: Trial) -> None:
         case |= {"w": np.array([-1, -3], np.float32), "g": np.array([1, -3.5], np.float32), "v": np.array([4, 2], "f4")}
         expect_step(t, case, [-3, -2], [4, -2], "by hand")
     with t.stage("sgd_step: with weight decay"):
-        expect_step(t, {**case, "weight_decay": 0.5}, [-2.75, -1.25], [3.5, -3.5], "by hand")
+        case |= {"w": np.array([-1, 3], np.float32), "weight_decay": 0.5}  # of both signs
+        expect_step(t, case, [-2.75, 3.25], [3.5, -0.5], "by hand")
     with t.stage("sgd_step: other shapes and numbers"):
         for rng in t.draws(15):
             shape = t.shape(rng)
@@ -62,7 +63,13 @@ def step(w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay: float
 
 
 def expect_step(t: Trial, case: dict[str, Any], w: Any, v: Any, by: str) -> None:
-    t.expect("sgd_step", case, {"w": w, "v": v}, by=by, known=one_of(wrong_steps(**case)), may_change=("w", "v"))
+    settings = {"lr": 0.3, "momentum": 0.8, "weight_decay": case["weight_decay"]}
+    other = {
+        **dict(zip("wgv", np.array([[1.0, -2.0, 3.0], [2.0, 5.0, -7.0], [4.0, -1.0, 6.0]]), strict=True)),
+        **settings,
+    }
+    known = t.explained("sgd_step", wrong_steps, case, [other], ("w", "v"))
+    t.expect("sgd_step", case, {"w": w, "v": v}, by=by, known=known, may_change=("w", "v"))
 
 
 def wrong_steps(w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay: float) -> dict[str, Any]:
@@ -82,6 +89,8 @@ def wrong_steps(w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay
         "weight decay is left out of v: g ← g + weight_decay·w comes first": momentum * v + g,
         "weight decay has the wrong sign: g ← g + weight_decay·w": momentum * v + g - weight_decay * w,
         "weight decay is multiplied by lr; lr belongs to the step of w alone": momentum * v + g + lr * weight_decay * w,
+        "weight decay takes |w|: g ← g + weight_decay·w": momentum * v + g + weight_decay * np.abs(w),
+        "weight_decay itself is added: g ← g + weight_decay·w": momentum * v + g + weight_decay,
         "weight decay is doubled: the gradient of ½·weight_decay·w² is weight_decay·w": momentum * v + 2 * decayed - g,
         "weight decay takes |w|'s slope, the sign of w: g ← g + weight_decay·w": (
             momentum * v + g + weight_decay * np.sign(w)
@@ -110,7 +119,6 @@ def wrong_steps(w: Any, g: Any, v: Any, lr: float, momentum: float, weight_decay
     wrong["v is returned as it was: return the new one, the next step needs it"] = {"v": v}
     wrong["lr·v is returned for v: the next step needs v itself"] = {"v": lr * right}
     wrong["-lr·v is returned for v: the next step needs v itself"] = {"v": -lr * right}
-    wrong["v and w are returned in the wrong order: return w, v"] = {"v": w - lr * right, "w": right}
     return wrong
 
 
@@ -141,7 +149,15 @@ def small_network(t: Trial) -> Named:
 def expect_training(t: Trial, case: dict[str, Any]) -> None:
     model = small_network(t)
     inputs = {"model": model, **case}
-    losses = numbers(t, inputs, t.call("train", inputs))
+    try:
+        returned = t.call("train", inputs)
+    except Failure as failure:
+        if "NoneType" not in str(failure):
+            raise
+        raise Failure(
+            f"{failure}\n  fix: p.grad is None until backward has run; model.zero_grad() comes before it"
+        ) from None
+    losses = numbers(t, inputs, returned)
     expected, weights = training(small_network(t), **on_device(t, case))
     comparison = compare("losses", losses, expected, "update rule")
     if comparison.wrong:

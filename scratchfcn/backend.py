@@ -133,7 +133,8 @@ def synchronize(device: str) -> None:
     if device != "cpu":
         import cupy
 
-        with cupy.cuda.Device(int(device.partition(":")[2])):
+        number = device.partition(":")[2]
+        with cupy.cuda.Device(int(number) if number else None):  # "cuda": the current GPU
             cupy.cuda.Stream.null.synchronize()
 
 

@@ -19,7 +19,7 @@ def whole_numbers(net: nn.Module, seed: int = 0) -> nn.Module:
     """Small whole weights: sums of their products are exact in whatever order they are added up."""
     rng = np.random.default_rng(seed)
     for p in net.parameters():
-        p.data[...] = rng.integers(-3, 4, p.shape)
+        p.data[...] = sf.backend.to_device(rng.integers(-3, 4, p.shape), p.device)
     return net
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, ops
-from ..backend import keep_freed_memory, to_numpy
+from ..backend import device_of, keep_freed_memory, to_numpy
 from ..data import CAFFE_MEAN, CAFFE_STD, Classes, Normalise, resize_image
 from ..nn import Module, init
 from ..tensor import Tensor, no_grad
@@ -63,18 +63,20 @@ class Network:
             image = resize_image(image, self.size)
         return self.normalise(image, None)[0][None]
 
-    def scores(self, image: np.ndarray, device: str = "cpu") -> Tensor:
-        """uint8 (H, W, 3) → class scores (1, K, H, W) on `device`, at the image's own size."""
+    def scores(self, image: np.ndarray, device: str | None = None) -> Tensor:
+        """uint8 (H, W, 3) → class scores (1, K, H, W) on `device` (None: where the model is), at the image's own size."""
+        if device is None:
+            device = device_of(next(self.model.parameters()).data)
         self.model.eval()
         with no_grad():
             logits = main_output(self.model(Tensor(self.prepare(image), device=device)))  # (1, K, h, w)
             return full_size(logits, image.shape[:2])
 
-    def predict(self, image: np.ndarray, device: str = "cpu") -> np.ndarray:
+    def predict(self, image: np.ndarray, device: str | None = None) -> np.ndarray:
         """uint8 (H, W, 3) → the most likely class of every pixel, uint8 (H, W)."""
         return most_likely(self.scores(image, device))[0]
 
-    def probabilities(self, image: np.ndarray, device: str = "cpu") -> np.ndarray:
+    def probabilities(self, image: np.ndarray, device: str | None = None) -> np.ndarray:
         """uint8 (H, W, 3) → the probability of every class at every pixel, float32 (K, H, W)."""
         return ops.softmax(self.scores(image, device), axis=1).numpy()[0]
 

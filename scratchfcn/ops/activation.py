@@ -46,7 +46,7 @@ def relu(x: Tensor) -> Tensor:
 class Relu6(Function):
     """y = min(max(x, 0), 6);   gx = gy where 0 < x < 6, else 0 (at 0 and at 6 torch and we say 0).
 
-    Derivation: as for ReLU, with a second bend at 6, beyond which the slope is 0 again. It is MobileNet's ReLU: a bounded
+    Derivation: as for ReLU, with a second bend at 6, beyond which the slope is 0 again. MobileNet's ReLU: a bounded
     activation keeps its precision in few bits, for which those nets are made (Sandler et al. 2018).
     """
 

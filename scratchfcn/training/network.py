@@ -64,7 +64,7 @@ class Network:
         return self.normalise(image, None)[0][None]
 
     def scores(self, image: np.ndarray, device: str | None = None) -> Tensor:
-        """uint8 (H, W, 3) → class scores (1, K, H, W) on `device` (None: where the model is), at the image's own size."""
+        """uint8 (H, W, 3) → class scores (1, K, H, W) on `device` (None: the model's), at the image's own size."""
         if device is None:
             device = device_of(next(self.model.parameters()).data)
         self.model.eval()

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -294,3 +296,17 @@ def test_one_seed_gives_one_network() -> None:
 
     assert (weights(3) == weights(3)).all()
     assert not (weights(3) == weights(4)).all()
+
+
+def test_weights_drawn_in_pieces_are_those_drawn_at_once() -> None:
+    """A large layer is filled some rows at a time; one seed gives the same numbers all the same."""
+    shape = (5, 1 << 19)  # two rows a piece, and one left over
+    for fill, expected in (
+        (sf.nn.init.he, lambda rng: rng.normal(0.0, math.sqrt(2.0 / shape[1]), shape)),
+        (lambda p: sf.nn.init.uniform(p, 0.5), lambda rng: rng.uniform(-0.5, 0.5, shape)),
+    ):
+        sf.manual_seed(7)
+        p = sf.Parameter(np.zeros(shape, np.float32))
+        fill(p)
+        sf.manual_seed(7)
+        np.testing.assert_array_equal(p.data, expected(sf.backend.generator()).astype(np.float32))

@@ -4,7 +4,7 @@ All random numbers come from the library's host generator, so that `sf.manual_se
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from ..backend import device_of, generator, to_device
 from ..tensor import Parameter
+
+PIECE = 1 << 20  # random numbers drawn at once
 
 _skipped = False
 
@@ -48,14 +50,26 @@ def he(parameter: Parameter) -> Parameter:
     """Normal with variance 2 / fan_in: keeps the activations' size through layers of ReLU (He et al. 2015)."""
     if _skipped:
         return parameter
-    return fill(parameter, generator().normal(0.0, math.sqrt(2.0 / fan_in(parameter)), parameter.shape))
+    deviation = math.sqrt(2.0 / fan_in(parameter))
+    return draw(parameter, lambda shape: generator().normal(0.0, deviation, shape))
 
 
 def uniform(parameter: Parameter, bound: float) -> Parameter:
     """Uniform in [-bound, bound]; torch's default for weights and biases has bound 1 / √fan_in."""
     if _skipped:
         return parameter
-    return fill(parameter, generator().uniform(-bound, bound, parameter.shape))
+    return draw(parameter, lambda shape: generator().uniform(-bound, bound, shape))
+
+
+def draw(parameter: Parameter, sample: Callable[[tuple[int, ...]], np.ndarray]) -> Parameter:
+    """Fill with random numbers, some rows at a time: the generator's numbers are twice as wide as ours, and those of
+    VGG16's fc6 at once would take almost a gigabyte. They come in the same order either way."""
+    rows, *rest = parameter.shape
+    step = max(1, PIECE // max(1, math.prod(rest)))
+    for start in range(0, rows, step):
+        some = parameter.data[start : start + step]
+        some[...] = to_device(sample(some.shape).astype(parameter.dtype), device_of(parameter.data))
+    return parameter
 
 
 def zeros(parameter: Parameter) -> Parameter:

@@ -1,8 +1,7 @@
 """Modules, layers and initialisers, against torch's."""
 
-from typing import Any
-
 import math
+from typing import Any
 
 import numpy as np
 import pytest

@@ -17,9 +17,9 @@ import scratchfcn as sf
 try:
     import torchvision
 except RuntimeError:
-    operators = torch.library.Library("torchvision", "DEF")  # they last as long as this object
+    declared = torch.library.Library("torchvision", "DEF")  # what it declares lasts as long as it does
     for name in ("nms", "qnms"):
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision
 
 __all__ = ["assert_close", "assert_same_state", "compare", "randomise", "state_of", "torchvision", "without_dropout"]

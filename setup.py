@@ -5,6 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 CAFFE = ["protobuf>=5,<8"]
+MAT = ["scipy>=1.11,<2"]  # reads the .mat files of SBD, PASCAL-Context, NYUDv2 and SIFT Flow
+ONNX = ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"]
 TEST = [
     "pytest>=8",
     "pytest-xdist>=3.5",
@@ -17,6 +19,8 @@ TEST = [
     "ipykernel>=6.29",
     "playwright>=1.45,<2",  # drives a Chromium, where there is one
     *CAFFE,
+    *MAT,
+    *ONNX,
 ]
 
 setup(
@@ -31,6 +35,8 @@ setup(
         "scratchfcn.learn": ["exercises/*/*"],
         "scratchfcn.explain": ["templates/*"],
         "scratchfcn.inspection": ["templates/*"],
+        "scratchfcn.reports": ["templates/*"],
+        "scratchfcn.data.sets": ["splits/*"],
     },
     python_requires=">=3.11",
     install_requires=[
@@ -48,6 +54,8 @@ setup(
         "gpu-cuda13": ["cupy-cuda13x>=13.6"],
         "torch": ["torch>=2.2"],
         "caffe": CAFFE,
+        "mat": MAT,
+        "onnx": ONNX,
         "test": TEST,
     },
     entry_points={"console_scripts": ["scratchfcn=scratchfcn.cli:main"]},

@@ -144,7 +144,7 @@ def test_half_of_the_ids_are_enough(tmp_path):
 
 
 def test_masks_are_read_once_for_their_classes_and_again_when_one_changes(tmp_path, monkeypatch):
-    from scratchfcn.data import folder as module
+    from scratchfcn.data.sets import folder as module
 
     reads = []
     monkeypatch.setattr(module, "read_label", lambda path: reads.append(path.name) or read_label(path))

@@ -3,17 +3,15 @@
 Read in this order: `images` (one file), `datasets` (many), `check` (are they sound?), `transforms`, `loader`.
 """
 
-from .camvid import CamVid
 from .check import Histogram, check_pairs, check_splits
 from .datasets import Dataset
 from .errors import DataError
-from .folder import Folder
 from .images import list_images, read_image, read_label
-from .layouts import open_dataset, split_names
 from .loader import Batch, Cached, Loader
 from .palette import IGNORE, Classes, voc_palette
 from .pictures import colourise, mosaic, overlay, save_mask
 from .repair import fix_binary
+from .sets import SETS, About, CamVid, Folder, PublishedSet, open_dataset, recognise, split_names
 from .shapes import Shapes
 from .transforms import (
     CAFFE_MEAN,
@@ -38,6 +36,8 @@ __all__ = [
     "IGNORE",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "SETS",
+    "About",
     "Batch",
     "Cached",
     "CamVid",
@@ -49,6 +49,7 @@ __all__ = [
     "Histogram",
     "Loader",
     "Normalise",
+    "PublishedSet",
     "RandomCrop",
     "RandomFlip",
     "RandomScale",
@@ -66,6 +67,7 @@ __all__ = [
     "overlay",
     "read_image",
     "read_label",
+    "recognise",
     "resize_image",
     "resize_label",
     "save_mask",

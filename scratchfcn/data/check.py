@@ -18,8 +18,8 @@ import numpy as np
 from .background import in_background
 from .datasets import Dataset, as_set
 from .errors import DataError
-from .layouts import open_dataset, split_names
 from .palette import IGNORE, Classes
+from .sets import open_dataset, split_names
 
 
 @dataclass(frozen=True)

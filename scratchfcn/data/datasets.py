@@ -50,16 +50,24 @@ class FilePairs(Dataset):
         root: the folder that messages give paths relative to.
         images: folder of images.
         masks: folder of masks.
-        classes: what the masks' values mean; `classes.ignored_values` are read as 255.
+        classes: what the masks' values mean; see `Classes.from_file_values`.
+        strict: refuse images without a mask and masks without an image; otherwise they are left out, and `loose`
+            says which.
+
+    Attributes:
+        pairs: the image file and the mask file of each image, in order.
+        loose: what was left out, a problem each.
 
     Raises:
-        DataError: a folder is missing or empty, or an image or a mask is left over.
+        DataError: a folder is missing or empty; or, if strict, an image or a mask is left over.
     """
 
-    def __init__(self, root: str | Path, images: Path, masks: Path, classes: Classes) -> None:
+    def __init__(self, root: str | Path, images: Path, masks: Path, classes: Classes, strict: bool = True) -> None:
         self.root = Path(root)
         self.classes = classes
-        self.pairs = match_pairs(list_images(images), list_images(masks))
+        self.pairs, self.loose = pair_up(list_images(images), list_images(masks))
+        if strict and self.loose:
+            raise DataError(self.loose, PAIRING)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -70,17 +78,25 @@ class FilePairs(Dataset):
     def files(self, i: int) -> tuple[Path, Path]:
         return self.pairs[i]
 
+    def read_values(self, path: Path) -> np.ndarray:
+        """What a mask file holds, uint8 (H, W), before it is understood. For files that are no pictures, override."""
+        return read_label(path)
+
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and mask i, see `Dataset.read`. Raises DataError if a file is bad or their sizes differ."""
         image_path, mask_path = self.pairs[i]
-        image, label = read_image(image_path), read_label(mask_path)
-        if image.shape[:2] != label.shape:
+        image, values = read_image(image_path), self.read_values(mask_path)
+        if image.shape[:2] != values.shape:
             raise DataError(
-                f"{image_path.parent.name}/{self.name(i)}: image {as_size(image)} but mask {as_size(label)}"
+                f"{image_path.parent.name}/{self.name(i)}: image {as_size(image)} but mask {as_size(values)}"
             )
-        for value in self.classes.ignored_values:
-            label[label == value] = self.classes.ignore_index
-        return image, label
+        try:
+            return image, self.classes.from_file_values(values)
+        except DataError as error:
+            raise DataError([f"{_short(mask_path)}: {problem}" for problem in error.problems], error.advice) from None
+
+
+PAIRING = "give each mask the name of its image, apart from the suffix"
 
 
 def as_size(array: np.ndarray) -> str:
@@ -101,6 +117,14 @@ def match_pairs(images: Sequence[Path], masks: Sequence[Path]) -> list[tuple[Pat
     Raises:
         DataError: names every image without a mask, every mask without an image, and stems used twice.
     """
+    pairs, loose = pair_up(images, masks)
+    if loose:
+        raise DataError(loose, PAIRING)
+    return pairs
+
+
+def pair_up(images: Sequence[Path], masks: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """The pairs of the same stem, in the order of the images; and every loose end, in words."""
     problems = _used_twice(images, "image") + _used_twice(masks, "mask")
     mask_of = {path.stem: path for path in masks}
     image_of = {path.stem: path for path in images}
@@ -108,9 +132,7 @@ def match_pairs(images: Sequence[Path], masks: Sequence[Path]) -> list[tuple[Pat
     loose_masks = [path for path in masks if path.stem not in image_of]
     problems += _left_over(loose_images, "image", "mask", loose_masks or masks)
     problems += _left_over(loose_masks, "mask", "image", loose_images or images)
-    if problems:
-        raise DataError(problems, "give each mask the name of its image, apart from the suffix")
-    return [(path, mask_of[path.stem]) for path in images]
+    return [(path, mask_of[stem]) for stem, path in image_of.items() if stem in mask_of], problems
 
 
 def _used_twice(paths: Sequence[Path], kind: str) -> list[str]:

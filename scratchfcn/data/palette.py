@@ -8,7 +8,7 @@ in a high bit and look unlike each other, for any number of classes, with no tab
 import difflib
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +79,22 @@ class Classes:
         ignore_index: the label of pixels that belong to no class.
         ignored_values: further values found in mask *files* that mean the same; a dataset turns them into
             `ignore_index` when it reads a mask (CamVid's 11, for example).
+        file_values: the value that each class has in mask files, where that is not its id (Cityscapes' road is class
+            0 and 7 in files); empty where files hold the ids. `to_file_values` is the way back.
+        unscored: names of classes that are left out of mean accuracy and mean IU (SIFT Flow's, which its test
+            images do not show).
 
     Raises:
-        DataError: no class, more than 255, two of one name, or colours that do not match the names.
+        DataError: no class, more than 255, two of one name, or colours, file values or unscored names that do not
+            match the names.
     """
 
     names: tuple[str, ...]
     colours: np.ndarray
     ignore_index: int = IGNORE
     ignored_values: tuple[int, ...] = ()
+    file_values: tuple[int, ...] = ()
+    unscored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = tuple(self.names)
@@ -99,6 +106,12 @@ class Classes:
         object.__setattr__(self, "names", names)  # the way in, once, for a frozen dataclass
         object.__setattr__(self, "colours", colours)
         object.__setattr__(self, "ignored_values", tuple(self.ignored_values))
+        _check_file_values(tuple(self.file_values), names)
+        object.__setattr__(self, "file_values", tuple(self.file_values))
+        for name in self.unscored:
+            if name not in names:
+                raise DataError(f"classes: '{name}' is to be left out of the means, but there is no such class")
+        object.__setattr__(self, "unscored", tuple(self.unscored))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -151,7 +164,60 @@ class Classes:
         more = Classes.numbered(num_classes)
         names = self.names[:num_classes] + more.names[len(self) :]
         colours = np.concatenate([self.colours[:num_classes], more.colours[len(self) :]])  # (num_classes, 3)
-        return Classes(names, colours, self.ignore_index, self.ignored_values)
+        file_values = self.file_values if num_classes == len(self) else ()
+        unscored = tuple(name for name in self.unscored if name in names)
+        return Classes(names, colours, self.ignore_index, self.ignored_values, file_values, unscored)
+
+    def from_file_values(self, values: np.ndarray) -> np.ndarray:
+        """What a mask file holds, uint8 (H, W), as class ids: a new array, `ignore_index` for ignored values.
+
+        Values that mean nothing stay as they are where files hold ids. Where they hold values of their own, an id
+        could be mistaken for one, so they are refused.
+
+        Raises:
+            DataError: a value that is neither a class's nor ignored, with its place.
+        """
+        table = np.arange(256)  # (256,)
+        if self.file_values:
+            table[:] = -1
+            table[self.ignore_index] = self.ignore_index
+            table[list(self.file_values)] = np.arange(len(self))
+        table[list(self.ignored_values)] = self.ignore_index
+        label = table[values]  # (H, W)
+        if (label < 0).any():
+            row, col = np.argwhere(label < 0)[0]
+            known = sorted({*self.file_values, *self.ignored_values, self.ignore_index})
+            problem = f"value {values[row, col]} at (row {row}, col {col}) is none of this data set's: {known}"
+            raise DataError(problem)
+        return label.astype(np.uint8)
+
+    def to_file_values(self, label: np.ndarray) -> np.ndarray:
+        """Class ids (H, W) as the values that the data set's files have for them, for submission: uint8 (H, W).
+
+        Ignored pixels get the first of `ignored_values`, or 255.
+        """
+        table = np.arange(256, dtype=np.uint8)
+        if self.file_values:
+            table[: len(self)] = self.file_values
+        table[self.ignore_index] = self.ignored_values[0] if self.ignored_values else self.ignore_index
+        return table[label]  # (H, W)
+
+    def also_ignoring(self, values: Sequence[int]) -> "Classes":
+        """The same classes, with further mask values read as `ignore_index`.
+
+        Raises:
+            DataError: a value that is no byte, or that one of the classes has.
+        """
+        of_classes = self.file_values or tuple(range(len(self)))
+        for value in values:
+            if not _is_byte(value):
+                raise DataError(f"mask values lie between 0 and 255, so {value!r} cannot be ignored")
+            if value in of_classes:
+                name = self.names[of_classes.index(value)]
+                problem = f"value {value} is class '{name}' in the masks, so it cannot be ignored as well"
+                raise DataError(problem, "leave it out, or take the class from the list of classes")
+        ignored = tuple(dict.fromkeys((*self.ignored_values, *values)))
+        return replace(self, ignored_values=ignored)
 
     def palette(self) -> np.ndarray:
         """A colour for every possible label: uint8 (256, 3). Ids that are no class have VOC's colours."""
@@ -167,14 +233,17 @@ class Classes:
             "colours": self.colours.tolist(),
             "ignore_index": self.ignore_index,
             "ignored_values": list(self.ignored_values),
+            "file_values": list(self.file_values),
+            "unscored": list(self.unscored),
         }
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> "Classes":
-        """Classes from what `to_dict` gave. A missing `ignore_index` is 255."""
+        """Classes from what `to_dict` gave. A missing `ignore_index` is 255; other missing lists are empty."""
         names = _names(table)
-        ignored = tuple(table.get("ignored_values", ()))
-        return cls(names, _colours(table, len(names)), table.get("ignore_index", IGNORE), ignored)
+        ignored, values, unscored = (tuple(table.get(key, ())) for key in ("ignored_values", "file_values", "unscored"))
+        ignore_index = table.get("ignore_index", IGNORE)
+        return cls(names, _colours(table, len(names)), ignore_index, ignored, values, unscored)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -199,6 +268,11 @@ def _check_names(names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"classes: the name '{name}' occurs {names.count(name)} times")
+
+
+def _check_file_values(values: tuple[int, ...], names: Sequence[str]) -> None:
+    if values and not (len(values) == len(set(values)) == len(names) and all(_is_byte(v) for v in values)):
+        raise DataError(f"classes: {len(names)} names need as many different file values 0..255, not {list(values)}")
 
 
 def _names(table: dict[str, Any]) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from .errors import DataError
-from .folder import mask_folders
 from .images import list_images, read_label
 from .palette import IGNORE, Classes
 from .pictures import save_mask
+from .sets.folder import mask_folders
 
 
 def fix_binary(root: str | Path, progress: Callable[[int, int], None] | None = None) -> Path:

@@ -60,12 +60,20 @@ class Config:
     init: str | None = None  # a checkpoint whose weights are copied by name: a 32s for a 16s, a 16s for an 8s
 
     data: str = ""  # the data set's folder, or "shapes" for generated pictures
+    dataset: str | None = None  # which published layout the folder has; None: as it looks
+    train_split: str | None = None  # None: the data set's own, mostly "train"
+    val_split: str | None = None  # None: the data set's own, mostly "val"
+    ignore: tuple[int, ...] | None = None  # further mask values that mean "not labelled"
     generated: int = 2000  # how many pictures of shapes make an epoch
     num_classes: int | None = None  # None: as the data set says
     size: tuple[int, int] | None = None  # all images are resized to this
     scale: tuple[float, float] | None = None  # random scaling by a factor between these two
     crop: tuple[int, int] | None = None  # random crop of this size, after scaling
     flip: bool = True  # mirror left to right, every other time
+    rotate: float = 0.0  # random turn by at most so many degrees, either way
+    colour: float = 0.0  # random change of brightness, contrast, saturation and hue, 0 to 1
+    blur: float = 0.0  # random Gaussian blur with a radius of at most so many pixels, every other time
+    cutout: float = 0.0  # a random rectangle of at most this share of each side is blanked and ignored
 
     epochs: int = 50
     batch_size: int = 8
@@ -80,7 +88,8 @@ class Config:
     step_epochs: int = 20  # of step: epochs between drops to a tenth
     warmup_steps: int = 0  # steps over which the rate grows to lr
     paper_biases: bool = False  # biases learn twice as fast (paper, section 4.3) and do not decay
-    class_weights: str = "none"  # none, or median: rare classes count more (median frequency balancing)
+    class_weights: str = "none"  # none, median or inverse (rare classes count more), or a file of weights
+    loss_sampling: float = 1.0  # share of the labelled pixels, drawn anew each time, that count for the loss
 
     seed: int = 0
     workers: int = 1  # threads that prepare batches

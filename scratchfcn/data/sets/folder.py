@@ -6,19 +6,22 @@ that happens not to occur in the validation masks is still a class. The answer i
 below the largest never occur it is a bad one (a void value 200 would make 201 classes): then a person must say.
 """
 
+from __future__ import annotations
+
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from .background import in_background
-from .datasets import FilePairs, as_set
-from .errors import DataError
-from .images import list_images, read_label
-from .palette import IGNORE, VOC_NAMES, Classes
+from ..background import in_background
+from ..datasets import as_set
+from ..errors import DataError
+from ..images import list_images, read_label
+from ..palette import IGNORE, VOC_NAMES, Classes
+from .published import About, PublishedSet
 
 
-class Folder(FilePairs):
+class Folder(PublishedSet):
     """One split of a folder with `images/{split}` and `masks/{split}`, files paired by equal stems.
 
     Args:
@@ -26,20 +29,43 @@ class Folder(FilePairs):
         split: "train", "val" or any other.
         num_classes: how many classes there are; overrides the number of names in `classes.toml`. Without either,
             it is the largest id in the masks of all splits plus 1.
+        strict: see `FilePairs`.
 
     Raises:
         DataError: a folder is missing or empty, an image or a mask is left over, `classes.toml` is wrong, or the
             masks leave the number of classes in doubt.
     """
 
-    def __init__(self, root: str | Path, split: str = "train", num_classes: int | None = None) -> None:
+    about = About(
+        name="folder",
+        title="A folder of your own",
+        summary="Your photographs, and a mask of class numbers for each.",
+        source="your camera and your patience",
+        size="as large as you like",
+        licence="yours",
+        layout="images/train/a.jpg  masks/train/a.png\n"
+        "images/val/b.jpg    masks/val/b.png\n"
+        "classes.toml        (optional)",
+    )
+
+    def __init__(
+        self, root: str | Path, split: str = "train", num_classes: int | None = None, strict: bool = True
+    ) -> None:
         root = Path(root)
         images, masks = root / "images" / split, root / "masks" / split
         if images.is_dir() and not masks.is_dir():
             count = len(list_images(images))
             problem = f"{masks}: no such folder, but each image in {images} ({count} of them) needs a mask there"
             raise DataError(problem, f"put into {masks}, for each image, a PNG of its name; or move {images} away")
-        super().__init__(root, images, masks, _classes(root, num_classes))
+        super().__init__(root, images, masks, _classes(root, num_classes), strict)
+
+    @classmethod
+    def find(cls, root: Path) -> Path | None:
+        return root if (root / "images").is_dir() and (root / "masks").is_dir() else None
+
+    @classmethod
+    def splits(cls, root: Path) -> list[str]:
+        return sorted(p.name for p in (root / "images").iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _classes(root: Path, num_classes: int | None) -> Classes:

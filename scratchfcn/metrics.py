@@ -15,15 +15,20 @@ where u_i = t_i + Σ_j n_ji - n_ii is the union: the pixels that are class i in 
 both. A model that answers "background" everywhere has a fine pixel accuracy and a dreadful mean IU.
 
 Counts are summed over the images *before* dividing: a mean of per-image scores is another, noisier number.
+
+All four count pixels, and few pixels lie on an outline. How well outlines are met is a measure of its own, which
+needs to know where pixels lie: see boundary.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .backend import array_module, device_of, is_array, to_device, to_numpy
+from .boundary import BoundaryF1 as BoundaryF1  # the fifth measure, found here beside the four
 from .tensor import Tensor
 
 
@@ -32,25 +37,33 @@ class ConfusionMatrix:
 
     num_classes: K. Predictions are 0 … K-1, and so are labels.
     ignore_index: the label of pixels that do not count (void, borders of objects).
+    unscored: numbers of classes that mean accuracy and mean IU leave out, even where they are predicted (SIFT Flow's
+        cow, desert and moon, which its test images do not show). The matrix and the measures over pixels (pixel
+        accuracy, frequency weighted IU) are what they would be without it: a pixel called "desert" is still wrong.
 
     A class that cannot be scored is left out of the means: of the accuracy if no pixel truly is of that
     class, of the IU if no pixel is, in truth or in prediction. Where nothing is left, the measure is NaN.
     Source: paper, section 5, and the reference repository's score.py.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore_index: int = 255, unscored: Sequence[int] = ()) -> None:
         if num_classes < 1:
             raise ValueError(f"ConfusionMatrix: num_classes must be at least 1, got {num_classes}")
-        self.num_classes, self.ignore_index = num_classes, ignore_index
+        for k in unscored:
+            if not 0 <= k < num_classes:
+                raise ValueError(
+                    f"ConfusionMatrix: unscored class {k}, but {num_classes} classes end at {num_classes - 1}"
+                )
+        self.num_classes, self.ignore_index, self.unscored = num_classes, ignore_index, tuple(unscored)
         self.reset()
 
     @classmethod
-    def from_matrix(cls, matrix: Any) -> ConfusionMatrix:
+    def from_matrix(cls, matrix: Any, unscored: Sequence[int] = ()) -> ConfusionMatrix:
         """The measures of counts that exist already: `matrix` (K, K), rows = truth."""
         counts = np.array(matrix, np.int64)  # a copy
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
             raise ValueError(f"ConfusionMatrix: the matrix must be square, got shape {counts.shape}")
-        confusion = cls(len(counts))
+        confusion = cls(len(counts), unscored=unscored)
         confusion._counts = counts.reshape(-1)  # (K*K,)
         return confusion
 
@@ -135,8 +148,8 @@ class ConfusionMatrix:
 
     @property
     def mean_acc(self) -> float:
-        """Mean of `per_class_acc` over the classes that occur."""
-        return _mean(self.per_class_acc)
+        """Mean of `per_class_acc` over the classes that occur, but for the unscored."""
+        return _mean(np.delete(self.per_class_acc, self.unscored))
 
     @property
     def per_class_iu(self) -> np.ndarray:
@@ -147,8 +160,9 @@ class ConfusionMatrix:
 
     @property
     def mean_iu(self) -> float:
-        """Mean of `per_class_iu` over the classes that occur in truth or prediction: the headline number."""
-        return _mean(self.per_class_iu)
+        """Mean of `per_class_iu` over the classes that occur in truth or prediction, but for the unscored: the headline
+        number."""
+        return _mean(np.delete(self.per_class_iu, self.unscored))
 
     @property
     def fw_iu(self) -> float:

@@ -58,6 +58,32 @@ def test_a_class_absent_in_truth_and_prediction_is_skipped() -> None:
     assert confusion.fw_iu == pytest.approx(2 / 3)
 
 
+def test_unscored_classes_are_left_out_of_the_means_alone() -> None:
+    pred, label = np.array([0, 0, 2, 1, 1, 2]), np.array([0, 0, 0, 1, 1, 1])  # 2 is predicted, and never true
+    plain, confusion = ConfusionMatrix(3), ConfusionMatrix(3, unscored=[2])
+    plain.update(pred, label)
+    confusion.update(pred, label)
+    assert plain.mean_iu == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
+    assert confusion.mean_iu == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(confusion.matrix, plain.matrix)
+    np.testing.assert_allclose(confusion.per_class_iu, plain.per_class_iu)
+    for measure in ("pixel_acc", "fw_iu"):  # a pixel called 2 is still wrong
+        assert getattr(confusion, measure) == getattr(plain, measure) == pytest.approx(2 / 3)
+    again = ConfusionMatrix.from_matrix(confusion.matrix, unscored=[2])
+    assert again.scores() == confusion.scores()
+
+
+def test_an_unscored_class_that_does_occur() -> None:
+    pred, label = np.array([0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 1, 2, 2])
+    confusion = ConfusionMatrix(3, unscored=[2])
+    confusion.update(pred, label)
+    assert confusion.mean_acc == pytest.approx((2 / 3 + 1) / 2)
+    assert confusion.mean_iu == pytest.approx((2 / 3 + 1 / 4) / 2)
+    assert confusion.pixel_acc == pytest.approx(3 / 6)
+    assert confusion.fw_iu == pytest.approx((3 * 2 / 3 + 1 * 1 / 4 + 2 * 0) / 6)  # by the paper's formula: all classes
+    assert math.isnan(ConfusionMatrix(1, unscored=[0]).mean_iu)
+
+
 @pytest.mark.parametrize("label", [[], [255, 255]], ids=["no pixels", "all ignored"])
 def test_nothing_counted_is_nan_without_a_warning(label: list[int]) -> None:
     confusion = counted(np.zeros(len(label), int), np.array(label, int), 3)
@@ -192,5 +218,7 @@ def test_wrong_types_and_settings() -> None:
         ConfusionMatrix(3).update(np.array([0.5]), np.array([0]))
     with pytest.raises(ValueError, match="at least 1"):
         ConfusionMatrix(0)
+    with pytest.raises(ValueError, match="unscored class 3, but 3 classes end at 2"):
+        ConfusionMatrix(3, unscored=[3])
     with pytest.raises(ValueError, match="cannot be added"):
         ConfusionMatrix(3).merge(ConfusionMatrix(2))

@@ -65,12 +65,19 @@ class Network:
 
     def scores(self, image: np.ndarray, device: str | None = None) -> Tensor:
         """uint8 (H, W, 3) → class scores (1, K, H, W) on `device` (None: the model's), at the image's own size."""
+        self.model.eval()
+        return full_size(self.logits(self.prepare(image), device), image.shape[:2])
+
+    def logits(self, x: np.ndarray, device: str | None = None) -> Tensor:
+        """Prepared float32 (N, 3, h, w) → class scores (N, K, h, w) on `device` (None: the model's).
+
+        Nothing is kept for a backward pass. Training or evaluation mode stays as it is, layer by layer: Monte Carlo
+        dropout wants both at once.
+        """
         if device is None:
             device = device_of(next(self.model.parameters()).data)
-        self.model.eval()
         with no_grad():
-            logits = main_output(self.model(Tensor(self.prepare(image), device=device)))  # (1, K, h, w)
-            return full_size(logits, image.shape[:2])
+            return main_output(self.model(Tensor(x, device=device)))  # (N, K, h, w)
 
     def predict(self, image: np.ndarray, device: str | None = None) -> np.ndarray:
         """uint8 (H, W, 3) → the most likely class of every pixel, uint8 (H, W)."""

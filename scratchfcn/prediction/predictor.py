@@ -1,0 +1,151 @@
+"""From an image to the probabilities of its pixels, in every way there is: at once or through windows, by one look or
+the mean of several, with or without a measure of uncertainty.
+
+The three parts know nothing of each other. A *look* (averaging.py) takes an image, or a window of one, and says K
+numbers for each of its pixels; *passes* (uncertainty.py) repeat looks with dropout and add two numbers; *windows*
+(windows.py) blend whatever is said, and enlarging.py brings it to the image's size. What is averaged inside a window
+is averaged before windows are blended, so that no more than one strip of windows is in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..backend import device_of
+from ..data import resize_image
+from ..training import Network, SettingError
+from .averaging import looks, mean
+from .enlarging import enlarged
+from .uncertainty import DropoutPasses, measures, statistics
+from .windows import sliding
+
+AT_ONCE = 2**28  # bytes: probabilities that are larger are made in bands of rows
+Progress = Callable[[int, int], None]
+
+
+class Band(NamedTuple):
+    """Some rows of a prediction, from row `start` on, at the image's full width."""
+
+    start: int
+    probabilities: np.ndarray  # float32 (K, rows, W)
+    uncertainty: np.ndarray | None  # float32 (3, rows, W): entropy, mutual information, variance (uncertainty.MEASURES)
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + self.probabilities.shape[1])
+
+    def label(self) -> np.ndarray:
+        """The most likely class of every pixel, uint8 (rows, W)."""
+        return self.probabilities.argmax(axis=0).astype(np.uint8)
+
+
+class Predictor:
+    """How a network is to be asked.
+
+    Args:
+        network: what predicts; its `size` says to what images are resized before anything else.
+        device: where it is; None asks the network.
+        window: (height, width) of a sliding window, in pixels of what the network is shown: of the resized image
+            where the network resizes (a window that covers all of it changes nothing), of the image itself where
+            `network.size` is None. None: no windows.
+        overlap: the share of a window that the next one covers again, 0 … 0.9.
+        scales: the factors of that size at which the image is looked at.
+        flip: look in the mirror, too.
+        mc_dropout: 0, or how many passes with dropout on.
+        seed: of the dropout.
+
+    Raises:
+        SettingError: a value that cannot be, in the words of the command line.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: str | None = None,
+        window: tuple[int, int] | None = None,
+        overlap: float = 0.25,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        mc_dropout: int = 0,
+        seed: int = 0,
+    ) -> None:
+        check_settings(window, overlap, scales)
+        self.network = network
+        self.device = device or device_of(next(network.model.parameters()).data)
+        self.window, self.overlap = window, overlap
+        self.scales, self.flip = tuple(scales), flip
+        self.passes = DropoutPasses(network.model, mc_dropout, seed) if mc_dropout else None
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) → the probability of every class at every pixel, float32 (K, H, W)."""
+        if self.window is None:
+            return self._whole(image).probabilities
+        result = np.empty((len(self.network.classes), *image.shape[:2]), np.float32)
+        for band in self.bands(image):
+            result[:, band.rows] = band.probabilities
+        return result
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) → the most likely class of every pixel, uint8 (H, W)."""
+        label = np.empty(image.shape[:2], np.uint8)
+        for band in self.bands(image):
+            label[band.rows] = band.label()
+        return label
+
+    def bands(self, image: np.ndarray, progress: Progress | None = None) -> Iterator[Band]:
+        """The prediction in bands of rows from the top down; of small images without windows, in a single one.
+
+        Args:
+            image: uint8 (H, W, 3).
+            progress: told (windows done, windows in all).
+        """
+        full = len(self.network.classes) * math.prod(image.shape[:2]) * np.dtype(np.float32).itemsize
+        if self.window is None and full <= AT_ONCE:
+            yield self._whole(image)
+            return
+        self._begin()
+        seen = self.network.size or image.shape[:2]
+        shown = resize_image(image, seen)  # (h, w, 3)
+        blended = sliding(
+            shown, lambda piece: self._ask(piece, piece.shape[:2]), self.window or seen, self.overlap, progress
+        )
+        start = 0
+        for p, maps in enlarged((self._read(average) for average in blended), seen, image.shape[:2]):
+            yield Band(start, p, maps)
+            start += p.shape[1]
+
+    def _whole(self, image: np.ndarray) -> Band:
+        self._begin()
+        return Band(0, *self._read(self._ask(image, self.network.size or image.shape[:2])))
+
+    def _begin(self) -> None:
+        self.network.model.eval()
+        if self.passes is not None:
+            self.passes.restart()
+
+    def _ask(self, image: np.ndarray, seen: tuple[int, int]) -> np.ndarray:
+        """The mean of all looks and passes, float32 (C, h, w) for uint8 (h, w, 3): C = K, or K + 2 with dropout."""
+        network, scales, flip, device = self.network, self.scales, self.flip, self.device
+        if self.passes is None:
+            return mean(looks(network, image, seen, scales, flip, device))
+        with self.passes.on():
+            passes = range(self.passes.passes)
+            return mean(statistics(p) for _ in passes for p in looks(network, image, seen, scales, flip, device))
+
+    def _read(self, average: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What `_ask` gave, as probabilities and measures of uncertainty."""
+        return (average, None) if self.passes is None else measures(average)
+
+
+def check_settings(window: tuple[int, int] | None, overlap: float, scales: Sequence[float]) -> None:
+    """Errors: SettingError, as the command line names them."""
+    if window is not None and min(window) < 1:
+        raise SettingError(f"--window must be at least 1x1 pixels, got {window[1]}x{window[0]}")
+    if not 0.0 <= overlap <= 0.9:
+        raise SettingError(f"--overlap is a share of the window, from 0 to 0.9, got {overlap}")
+    if not scales or not all(0.05 <= scale <= 20 for scale in scales):
+        raise SettingError(f"--scales must be numbers from 0.05 to 20, got {', '.join(map(str, scales)) or 'none'}")

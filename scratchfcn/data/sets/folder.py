@@ -8,6 +8,7 @@ below the largest never occur it is a bad one (a void value 200 would make 201 c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -96,11 +97,16 @@ def count_classes(masks: Path) -> int:
     values, problems = _values_in(files)
     if not values:
         raise DataError(problems or f"{masks}: no masks to count the classes in", "save masks as index PNGs")
+    return number_of_classes(masks, values, problems)  # a single bad mask is not our business: `check_pairs` reports it
+
+
+def number_of_classes(masks: Path, values: Sequence[int], problems: Sequence[str] = ()) -> int:
+    """How many classes masks with these values have, in ascending order; see `count_classes`, and what it raises."""
     used = [value for value in values if value != IGNORE]
     K = max([value + 1 for value in used] + [2])
     if K > 2 and 2 * len(used) < K:
         raise DataError([_in_doubt(masks, values, K), *problems], _ways_out(masks, used, K))
-    return K  # a single bad mask is not yet our business: `check_pairs` reports it
+    return K
 
 
 @lru_cache(maxsize=8)
@@ -127,7 +133,7 @@ def _present(path: Path) -> np.ndarray | DataError:
     return np.bincount(label.ravel(), minlength=256) > 0  # (256,)
 
 
-def _in_doubt(masks: Path, values: tuple[int, ...], K: int) -> str:
+def _in_doubt(masks: Path, values: Sequence[int], K: int) -> str:
     occur = sum(value != IGNORE for value in values)
     return (
         f"{masks}: how many classes? The largest value would make it {K}, but only {occur} of the ids 0..{K - 1} occur"

@@ -1,8 +1,19 @@
 """Data: image files and masks, or generated shapes, become batches of arrays, and results become pictures.
 
-Read in this order: `images` (one file), `datasets` (many), `check` (are they sound?), `transforms`, `loader`.
+Read in this order: `images` (one file), `datasets` (many), `check` (are they sound?), `transforms`, `augment/`,
+`loader`.
 """
 
+from .augment import (
+    ColourJitter,
+    Cutout,
+    RandomBlur,
+    RandomCrop,
+    RandomFlip,
+    RandomRotate,
+    RandomScale,
+    RandomWindow,
+)
 from .check import Histogram, check_pairs, check_splits
 from .datasets import Dataset
 from .errors import DataError
@@ -20,9 +31,6 @@ from .transforms import (
     IMAGENET_STD,
     Compose,
     Normalise,
-    RandomCrop,
-    RandomFlip,
-    RandomScale,
     Resize,
     Transform,
     normalise,
@@ -42,7 +50,9 @@ __all__ = [
     "Cached",
     "CamVid",
     "Classes",
+    "ColourJitter",
     "Compose",
+    "Cutout",
     "DataError",
     "Dataset",
     "Folder",
@@ -50,9 +60,12 @@ __all__ = [
     "Loader",
     "Normalise",
     "PublishedSet",
+    "RandomBlur",
     "RandomCrop",
     "RandomFlip",
+    "RandomRotate",
     "RandomScale",
+    "RandomWindow",
     "Resize",
     "Shapes",
     "Transform",

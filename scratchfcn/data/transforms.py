@@ -1,7 +1,9 @@
-"""Changing an image and its mask together, so that each pixel keeps its own label.
+"""Changing an image and its mask together: what is done to every sample, without chance. Chance is in `augment/`.
 
 Every transform takes (image uint8 (H, W, 3), label uint8 (H, W), rng) and returns the changed pair. Chance
 comes only from `rng`: whoever passes an equal one gets an equal result, which is how a run can be repeated.
+What moves pixels takes any number of channels, (H, W, C): depth may lie beneath the colours. A label may have
+planes, too, (H, W, P), one for each of several tasks.
 
 Brightness may be interpolated, class ids must not: halfway between "road" (3) and "tree" (5) lies no
 "pavement" (4). Hence images are resized smoothly, and masks by taking the nearest pixel.
@@ -12,8 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-
-from .palette import IGNORE
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, over ImageNet's training images
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -52,62 +52,6 @@ class Resize:
 
 
 @dataclass(frozen=True)
-class RandomFlip:
-    """With probability `p`, mirror left and right."""
-
-    p: float = 0.5
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Pair:
-        if rng.random() < self.p:
-            return image[:, ::-1], label[:, ::-1]
-        return image, label
-
-
-@dataclass(frozen=True)
-class RandomScale:
-    """Scale both sides by one factor, drawn evenly from `low`..`high`."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low <= self.high:
-            raise ValueError(f"RandomScale: need 0 < low <= high, not low {self.low} and high {self.high}")
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Pair:
-        factor = rng.uniform(self.low, self.high)
-        H, W = label.shape
-        size = (max(1, round(H * factor)), max(1, round(W * factor)))
-        return resize_image(image, size), resize_label(label, size)
-
-
-@dataclass(frozen=True)
-class RandomCrop:
-    """Cut out a window of `size` = (H, W) at random.
-
-    Where the picture is smaller it is placed at random inside the window. The rest is filled with the
-    picture's mean colour, which after `Normalise` is close to 0, and labelled 255, so that nothing is
-    learned from it.
-    """
-
-    size: tuple[int, int]
-
-    def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> Pair:
-        H, W = label.shape
-        CH, CW = self.size
-        from_rows, to_rows = _place(H, CH, rng)
-        from_cols, to_cols = _place(W, CW, rng)
-        if H >= CH and W >= CW:
-            return image[from_rows, from_cols], label[from_rows, from_cols]
-        window = np.empty((CH, CW, 3), np.uint8)
-        window[:] = image.mean(axis=(0, 1)).round()
-        ids = np.full((CH, CW), IGNORE, np.uint8)
-        window[to_rows, to_cols] = image[from_rows, from_cols]
-        ids[to_rows, to_cols] = label[from_rows, from_cols]
-        return window, ids
-
-
-@dataclass(frozen=True)
 class Normalise:
     """From bytes to what a network is fed: (RGB / 255 - mean) / std, channels first. The last transform.
 
@@ -124,19 +68,31 @@ class Normalise:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale uint8 (h, w, 3) to (H, W, 3), bilinear; shrinking averages all pixels beneath a new one."""
-    if image.shape[:2] == tuple(size):
-        return image
-    H, W = size
-    return np.asarray(Image.fromarray(image).resize((W, H), Image.Resampling.BILINEAR))
+    """Scale uint8 (h, w, C) to (H, W, C), bilinear; shrinking averages all pixels beneath a new one."""
+    return _resized(image, size, Image.Resampling.BILINEAR)
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale uint8 (h, w) to (H, W); each new pixel takes the id found beneath its centre."""
-    if label.shape == tuple(size):
-        return label
+    """Scale uint8 (h, w) to (H, W), or (h, w, P) to (H, W, P); each new pixel takes the id found beneath its centre."""
+    return _resized(label, size, Image.Resampling.NEAREST)
+
+
+def _resized(array: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+    if array.shape[:2] == tuple(size):
+        return array
     H, W = size
-    return np.asarray(Image.fromarray(label).resize((W, H), Image.Resampling.NEAREST))
+    return by_pillow(array, lambda picture: picture.resize((W, H), how))
+
+
+def by_pillow(array: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """What `change` makes of uint8 (H, W) or (H, W, C). Pillow knows pictures of one channel and of three: where there
+    are more, it is called for every three, and for each that is left over."""
+    if array.ndim == 2 or array.shape[2] == 3:
+        return np.asarray(change(Image.fromarray(array)))
+    C = array.shape[2]
+    threes = [array[:, :, i : i + 3] for i in range(0, C - 2, 3)]
+    ones = [array[:, :, i] for i in range(C - C % 3, C)]
+    return np.dstack([by_pillow(part, change) for part in threes + ones])  # (H', W', C)
 
 
 def normalise(
@@ -151,12 +107,3 @@ def normalise(
     x -= mean
     x /= std
     return x
-
-
-def _place(length: int, wanted: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Along one side: which part of the picture is taken, and where in the window it goes."""
-    spare = length - wanted
-    start = int(rng.integers(abs(spare) + 1))
-    if spare >= 0:
-        return slice(start, start + wanted), slice(0, wanted)
-    return slice(0, length), slice(start, start + length)

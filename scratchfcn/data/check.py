@@ -100,6 +100,8 @@ def check_splits(
     num_classes: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     splits: Sequence[str] | None = None,
+    name: str | None = None,
+    ignore: Sequence[int] = (),
 ) -> dict[str, tuple[Dataset, Histogram]]:
     """Open and check several splits of a data set, and tell the problems of all of them at once.
 
@@ -108,6 +110,7 @@ def check_splits(
         num_classes: see `open_dataset`.
         progress: called with (split, pairs done, pairs in all) after each pair.
         splits: which ones, for example ("train", "val"); None for all that there are.
+        name, ignore: see `open_dataset`.
 
     Returns:
         for each split, in the order asked for, the opened data set and what `check_pairs` found in it.
@@ -117,9 +120,9 @@ def check_splits(
             opened the pairs are not looked into.
     """
     checked, problems, advice = {}, [], []
-    for split in split_names(root) if splits is None else splits:
+    for split in split_names(root, name) if splits is None else splits:
         try:
-            dataset = open_dataset(root, split, num_classes)
+            dataset = open_dataset(root, split, num_classes, name, ignore)
             report = None if progress is None else partial(progress, split)
             checked[split] = dataset, check_pairs(dataset, report)
         except DataError as error:

@@ -125,15 +125,16 @@ def _mark_best(left: Axes, right: Axes, columns: dict[str, np.ndarray]) -> None:
 # --- confusion matrix ---------------------------------------------------------------------------------------
 
 
-def plot_confusion(matrix: Any, class_names: Sequence[str], png_path: str | Path) -> None:
+def plot_confusion(matrix: Any, class_names: Sequence[str], png_path: str | Path, unscored: Sequence[int] = ()) -> None:
     """Draw a confusion matrix (K, K), rows = truth: where each class's pixels went, in percent.
 
-    The numbers at the right are the classes' IU. A class that never occurs is shown as "–".
+    The numbers at the right are the classes' IU, and their mean, above, is without those of the unscored. A class that
+    never occurs is shown as "–".
     Errors: ValueError where the matrix is not (K, K) for K names.
     """
     from matplotlib.figure import Figure
 
-    confusion = ConfusionMatrix.from_matrix(matrix)
+    confusion = ConfusionMatrix.from_matrix(matrix, unscored)
     K = confusion.num_classes
     if len(class_names) != K:
         raise ValueError(f"plot_confusion: a {K}x{K} matrix needs {K} class names, got {len(class_names)}")

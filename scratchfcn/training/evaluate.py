@@ -2,30 +2,64 @@
 
 Scores are resized to the masks' full resolution before the best class is taken, so that nothing is gained by
 training at a lower one. All pixels of all images go into one confusion matrix, and the metrics come from that (paper,
-section 5); they are not means over images.
+section 5); they are not means over images. Scores of single images are kept as well, but only to find the images that
+are worth looking at.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..data import Cached, Dataset, Loader, Resize, resize_label
-from ..metrics import ConfusionMatrix
+from ..data import Batch, Cached, Classes, Dataset, Loader, Resize, resize_label
+from ..metrics import BoundaryF1, ConfusionMatrix
 from ..tensor import Tensor, no_grad
 from .network import Network, full_size, most_likely
 from .objective import main_output
 
+Outcome = tuple[np.ndarray, np.ndarray, float]  # of an image: prediction (H, W), label (H, W), loss
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """How one image did. mean_iu: over the classes that its truth shows; boundary_f1: NaN where it was not asked for.
+
+    NaN stands for what cannot be measured, in an image without a labelled pixel, for example.
+    """
+
+    number: int
+    name: str
+    loss: float
+    pixel_acc: float
+    mean_iu: float
+    boundary_f1: float
+
 
 @dataclass
 class Evaluation:
-    """The result on one data set: the confusion matrix, the mean loss per image, and some predictions to look at."""
+    """The result on one data set: the confusion matrix, the mean loss per image, and some predictions to look at.
+
+    boundary: boundary F1, where it was asked for. images: each image's own scores, in the data set's order.
+    """
 
     confusion: ConfusionMatrix
     loss: float
     predictions: dict[int, np.ndarray] = field(default_factory=dict)  # image number → uint8 (H, W)
+    boundary: BoundaryF1 | None = None
+    images: list[ImageScore] = field(default_factory=list)
+
+    def add(self, name: str, prediction: np.ndarray, label: np.ndarray, loss: float) -> ImageScore:
+        """Count one more image's prediction, (H, W) like its label; returns its own scores."""
+        K, unscored = self.confusion.num_classes, self.confusion.unscored
+        alone = ConfusionMatrix(K, self.confusion.ignore_index, unscored)
+        alone.update(prediction, label)
+        self.confusion += alone
+        f1 = float("nan") if self.boundary is None else self.boundary.update(prediction, label)[0]
+        score = ImageScore(len(self.images), name, loss, alone.pixel_acc, iu_of_shown_classes(alone), f1)
+        self.images.append(score)
+        return score
 
 
 class Evaluator:
@@ -45,21 +79,55 @@ class Evaluator:
         keep: tuple[int, ...] = (),
         class_weights: Any = None,
         progress: Callable[[int, int], None] | None = None,
+        boundaries: bool = False,
+        each: Callable[[ImageScore, np.ndarray], None] | None = None,
     ) -> Evaluation:
         """Run over the whole data set. keep: numbers of the images whose predictions are wanted; class_weights: (K,),
-        for the loss alone."""
-        loader = Loader(self.dataset, 1, network.normalise, shuffle=False, workers=self.workers)
-        result = Evaluation(ConfusionMatrix(len(network.classes)), 0.0)
-        network.model.eval()
-        with no_grad():
-            for i, batch in enumerate(loader.epoch(0)):
-                logits = main_output(network.model(Tensor(batch.images, device=device)))  # (1, K, h, w)
-                small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w)
-                result.loss += ops.softmax_cross_entropy(logits, small, class_weights).item() / len(self.dataset)
-                prediction = most_likely(full_size(logits, batch.labels.shape[1:]))  # (1, H, W)
-                result.confusion.update(prediction, batch.labels)
-                if i in keep:
-                    result.predictions[i] = prediction[0]
-                if progress is not None:
-                    progress(i + 1, len(self.dataset))
+        for the loss alone; boundaries: measure boundary F1, too; each: called with every image's scores and prediction,
+        uint8 (H, W)."""
+        K, left_out, count = len(network.classes), unscored(self.dataset.classes), len(self.dataset)
+        boundary = BoundaryF1(K, unscored=left_out) if boundaries else None
+        result = Evaluation(ConfusionMatrix(K, unscored=left_out), 0.0, boundary=boundary)
+        for i, (prediction, label, loss) in enumerate(self.outcomes(network, device, class_weights)):
+            score = result.add(self.dataset.name(i), prediction, label, loss)
+            result.loss += loss / count
+            if i in keep:
+                result.predictions[i] = prediction
+            if each is not None:
+                each(score, prediction)
+            if progress is not None:
+                progress(i + 1, count)
         return result
+
+    def outcomes(self, network: Network, device: str, class_weights: Any) -> Iterator[Outcome]:
+        """What the network makes of each image."""
+        loader = Loader(self.dataset, 1, network.normalise, shuffle=False, workers=self.workers)
+        network.model.eval()
+        for batch in loader.epoch(0):
+            yield self.outcome(network, device, batch, class_weights)
+
+    def outcome(self, network: Network, device: str, batch: Batch, class_weights: Any) -> Outcome:
+        """Prediction and loss for a batch of one image. The loss is that of the scores at their own size, as in
+        training."""
+        with no_grad():
+            logits = main_output(network.model(Tensor(batch.images, device=device)))  # (1, K, h, w)
+            small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w)
+            loss = ops.softmax_cross_entropy(logits, small, class_weights).item()
+            prediction = most_likely(full_size(logits, batch.labels.shape[1:]))[0]  # (H, W)
+        return prediction, batch.labels[0], loss
+
+
+def unscored(classes: Classes) -> tuple[int, ...]:
+    """Numbers of the classes that a data set leaves out of the means."""
+    return tuple(classes.names.index(name) for name in classes.unscored)
+
+
+def iu_of_shown_classes(confusion: ConfusionMatrix) -> float:
+    """Mean IU of one image, over the classes that its truth shows; NaN if there is none.
+
+    `ConfusionMatrix.mean_iu` counts classes that are only predicted as well. Over a data set that makes no difference,
+    but in a single image three stray pixels of a class that is not there would cost as much as a car not found.
+    """
+    shown = confusion.matrix.sum(axis=1) > 0  # (K,)
+    shown[list(confusion.unscored)] = False
+    return float(confusion.per_class_iu[shown].mean()) if shown.any() else float("nan")

@@ -21,6 +21,7 @@ import numpy as np
 from ..data import Classes, Dataset, mosaic, overlay
 from ..files import replacing
 from .config import Config, SettingError
+from .evaluate import unscored
 
 COLUMNS = (
     "epoch",
@@ -94,7 +95,7 @@ class RunFolder:
         """confusion.png from a confusion matrix (K, K)."""
         from ..plots import plot_confusion
 
-        plot_confusion(matrix, list(classes.names), self.confusion)
+        plot_confusion(matrix, list(classes.names), self.confusion, unscored(classes))
 
     def draw_validation(self, epoch: int, dataset: Dataset, predictions: dict[int, np.ndarray]) -> Path:
         """val_NNN.png: a row of photograph, truth and prediction for each of some images."""

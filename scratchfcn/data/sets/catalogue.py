@@ -53,13 +53,12 @@ def open_dataset(
         hint = f"; nearest: '{near[0]}'" if near else ""
         raise DataError(f"{root}: no split '{split}'; there are {', '.join(splits)}{hint}")
     if kind is Folder:
-        dataset: PublishedSet = Folder(root, split, num_classes, strict)
-    else:
-        dataset = kind(root, split, strict=strict)
-        if num_classes not in (None, len(dataset.classes)):
-            title, K = kind.about.title.partition(",")[0], len(dataset.classes)
-            problem = f"{root}: {title}'s layout has {K} classes, but {num_classes} are asked for"
-            raise DataError(problem, f"leave the number out, or arrange the folder as your own\n  {ACCEPTED}")
+        return Folder(root, split, num_classes, strict, ignore)
+    dataset = kind(root, split, strict=strict)
+    if num_classes not in (None, len(dataset.classes)):
+        title, K = kind.about.title.partition(",")[0], len(dataset.classes)
+        problem = f"{root}: {title}'s layout has {K} classes, but {num_classes} are asked for"
+        raise DataError(problem, f"leave the number out, or arrange the folder as your own\n  {ACCEPTED}")
     if ignore:
         dataset.classes = dataset.classes.also_ignoring(ignore)
     return dataset

@@ -31,6 +31,7 @@ class Folder(PublishedSet):
         num_classes: how many classes there are; overrides the number of names in `classes.toml`. Without either,
             it is the largest id in the masks of all splits plus 1.
         strict: see `FilePairs`.
+        ignore: values in the masks that mean "not labelled", and so are no classes.
 
     Raises:
         DataError: a folder is missing or empty, an image or a mask is left over, `classes.toml` is wrong, or the
@@ -50,7 +51,12 @@ class Folder(PublishedSet):
     )
 
     def __init__(
-        self, root: str | Path, split: str = "train", num_classes: int | None = None, strict: bool = True
+        self,
+        root: str | Path,
+        split: str = "train",
+        num_classes: int | None = None,
+        strict: bool = True,
+        ignore: Sequence[int] = (),
     ) -> None:
         root = Path(root)
         images, masks = root / "images" / split, root / "masks" / split
@@ -58,7 +64,7 @@ class Folder(PublishedSet):
             count = len(list_images(images))
             problem = f"{masks}: no such folder, but each image in {images} ({count} of them) needs a mask there"
             raise DataError(problem, f"put into {masks}, for each image, a PNG of its name; or move {images} away")
-        super().__init__(root, images, masks, _classes(root, num_classes), strict)
+        super().__init__(root, images, masks, _classes(root, num_classes, ignore), strict)
 
     @classmethod
     def find(cls, root: Path) -> Path | None:
@@ -69,14 +75,16 @@ class Folder(PublishedSet):
         return sorted(p.name for p in (root / "images").iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _classes(root: Path, num_classes: int | None) -> Classes:
+def _classes(root: Path, num_classes: int | None, ignore: Sequence[int]) -> Classes:
     if (root / "classes.toml").exists():
         classes = Classes.from_toml(root / "classes.toml")
-        return classes if num_classes is None else classes.resized(num_classes)
+        classes = classes if num_classes is None else classes.resized(num_classes)
+        return classes.also_ignoring(ignore)
     if num_classes is None:
-        num_classes = count_classes(root / "masks")
+        num_classes = count_classes(root / "masks", ignore)
     # 21 classes are almost surely VOC's; to call the second of two classes "aeroplane" would only confuse.
-    return Classes.voc() if num_classes == len(VOC_NAMES) else Classes.numbered(num_classes)
+    classes = Classes.voc() if num_classes == len(VOC_NAMES) else Classes.numbered(num_classes)
+    return classes.also_ignoring(ignore)
 
 
 def mask_folders(masks: Path) -> list[Path]:
@@ -85,8 +93,8 @@ def mask_folders(masks: Path) -> list[Path]:
     return sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith("."))
 
 
-def count_classes(masks: Path) -> int:
-    """The largest label except 255 in the masks of all splits, plus 1; at least 2.
+def count_classes(masks: Path, ignore: Sequence[int] = ()) -> int:
+    """The largest label in the masks of all splits, except 255 and those to `ignore`, plus 1; at least 2.
 
     Raises:
         DataError: there is no mask, or none that can be read; or fewer than half of the ids up to the largest
@@ -97,6 +105,7 @@ def count_classes(masks: Path) -> int:
     values, problems = _values_in(files)
     if not values:
         raise DataError(problems or f"{masks}: no masks to count the classes in", "save masks as index PNGs")
+    values = [value for value in values if value not in ignore]
     return number_of_classes(masks, values, problems)  # a single bad mask is not our business: `check_pairs` reports it
 
 

@@ -1,4 +1,4 @@
-"""Options written as two numbers: sizes as WIDTHxHEIGHT, ranges as LOW-HIGH."""
+"""Options written as several numbers: sizes as WIDTHxHEIGHT, ranges as LOW-HIGH, mask values as 11,12."""
 
 import re
 
@@ -28,3 +28,13 @@ def range_option(text: str | None, option: str = "--scale") -> tuple[float, floa
     if not match or not 0 < float(match[1]) <= float(match[2]):
         raise SettingError(f"{option} {text!r} is not a range; write LOW-HIGH, for example 0.75-1.5")
     return float(match[1]), float(match[2])
+
+
+def values_option(text: str | None, option: str = "--ignore") -> tuple[int, ...] | None:
+    """ "11, 12" → (11, 12), values of masks; None stays None."""
+    if text is None:
+        return None
+    values = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"\d{1,3}", value) and int(value) <= 255 for value in values):
+        raise SettingError(f"{option} {text!r}: write mask values from 0 to 255, for example 11,12")
+    return tuple(int(value) for value in values)

@@ -14,7 +14,7 @@ The model itself notices nothing: its `forward` runs line by line, in the mode (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,14 +194,23 @@ class ShapeRecorder:
 
 @contextmanager
 def without_computing(model: Module) -> Iterator[ShapeRecorder]:
-    """Within this block no op computes anything: what it returns has the right shape, and holds zeros.
+    """Within this block no op computes anything: what it returns has the right shape, and holds zeros."""
+    recorder = ShapeRecorder(LayerNames(model))
+    with in_place_of_calls(lambda computing, function, inputs: recorder.call(function, inputs)):
+        yield recorder
+
+
+@contextmanager
+def in_place_of_calls(call: Callable[[Any, Function, Sequence[Any]], Tensor]) -> Iterator[None]:
+    """Within this block `function(*inputs)` is `call(computing, function, inputs)`; computing(function, *inputs) is what
+    it would have been.
 
     Like bench/per_op.py it exchanges a method for the length of the block, here that by which all ops are called.
     """
-    recorder, computing = ShapeRecorder(LayerNames(model)), Function.__call__
+    computing = Function.__call__
     try:
-        Function.__call__ = lambda function, *inputs: recorder.call(function, inputs)
-        yield recorder
+        Function.__call__ = lambda function, *inputs: call(computing, function, inputs)
+        yield
     finally:
         Function.__call__ = computing
 

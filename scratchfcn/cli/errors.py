@@ -33,10 +33,11 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Let --debug stand anywhere: people add it at the end of the line that has just failed. And let
-        --resume stand alone, which options cannot do by themselves."""
+        train's --resume stand alone, which options with a value cannot do by themselves."""
         args.sort(key=lambda arg: arg != "--debug")  # stable: everything else keeps its order
+        command = next((arg for arg in args if not arg.startswith("-")), None)
         for i, arg in reversed(list(enumerate(args))):
-            if arg == "--resume" and (i + 1 == len(args) or args[i + 1].startswith("-")):
+            if command == "train" and arg == "--resume" and (i + 1 == len(args) or args[i + 1].startswith("-")):
                 args.insert(i + 1, LATEST)
         return super().parse_args(ctx, args)
 

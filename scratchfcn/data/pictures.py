@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from .datasets import as_size
 from .palette import Classes
@@ -16,6 +16,8 @@ GAP = 6  # pixels between tiles
 SMALL = 160  # tiles narrower than this are enlarged, pixel by pixel
 LARGE = 480  # tiles wider than this are reduced
 TEXT = 13  # height of the letters
+LETTERS = 75  # pictures wider than this many letters' heights get larger ones: they are looked at reduced
+ROWS = 256  # mixed at a time: a satellite image as floating-point numbers would need gigabytes
 PAPER = (255, 255, 255)
 INK = (40, 40, 40)
 
@@ -52,22 +54,59 @@ def overlay(image: np.ndarray, label: np.ndarray, classes: Classes, alpha: float
         raise ValueError(f"overlay: the image is {as_size(image)} but the label {as_size(label)}")
     if not 0 <= alpha <= 1:
         raise ValueError(f"overlay: alpha must be within 0..1, not {alpha}")
-    share = np.where(label == classes.ignore_index, 0.0, alpha).astype(np.float32)[:, :, None]  # (H, W, 1)
-    mixed = image + share * (colourise(label, classes).astype(np.float32) - image)
-    return (mixed + 0.5).astype(np.uint8)
+    mixed = np.empty_like(image)  # (H, W, 3)
+    for start in range(0, len(image), ROWS):
+        rows = slice(start, start + ROWS)
+        share = np.where(label[rows] == classes.ignore_index, 0.0, alpha).astype(np.float32)[:, :, None]  # (n, W, 1)
+        colours = colourise(label[rows], classes).astype(np.float32)  # (n, W, 3)
+        mixed[rows] = image[rows] + share * (colours - image[rows]) + 0.5
+    return mixed
 
 
-def save_mask(path: str | Path, label: np.ndarray, classes: Classes) -> None:
+def with_legend(picture: np.ndarray, classes: Classes, ids: Sequence[int] | None = None) -> np.ndarray:
+    """Put a strip with the classes' colours and names beneath a picture, of which no pixel changes.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        classes: whose names and colours.
+        ids: the classes to name, such as those that occur; `ignore_index` among them is "ignored". None: all classes.
+
+    Returns:
+        uint8 (H + the strip's height, W, 3); wider, with white to the right, where the picture is narrower than a name.
+    """
+    H, W = picture.shape[:2]
+    strip = np.asarray(_legend(classes, W, range(len(classes)) if ids is None else ids, max(TEXT, W // LETTERS)))
+    sheet = np.empty((H + len(strip), strip.shape[1], 3), np.uint8)
+    sheet[:H, W:] = PAPER
+    sheet[:H, :W] = picture
+    sheet[H:] = strip
+    return sheet
+
+
+def save_mask(path: str | Path, label: np.ndarray, classes: Classes, remark: dict[str, str] | None = None) -> None:
     """Save class ids as a palette PNG: programs read the ids, people see the colours.
 
     Args:
         path: the file to write; PNG whatever its suffix.
         label: whole numbers 0..255, (H, W).
         classes: whose colours.
+        remark: texts by keyword, kept in the file (see `save_picture`).
     """
     picture = Image.fromarray(_ids(label))
     picture.putpalette(classes.palette().tobytes())  # makes the grey values indices and changes none of them
-    picture.save(path, format="PNG")
+    save_picture(path, picture, remark)
+
+
+def save_picture(path: str | Path, picture: np.ndarray | Image.Image, remark: dict[str, str] | None = None) -> None:
+    """Save uint8 (H, W, 3) or (H, W) as a PNG, whatever the file's suffix.
+
+    remark: texts by keyword that the file carries along; `Image.open(path).info` has them.
+    """
+    texts = PngImagePlugin.PngInfo()
+    for keyword, text in (remark or {}).items():
+        texts.add_text(keyword, text)
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    picture.save(path, format="PNG", pnginfo=texts)
 
 
 def mosaic(
@@ -95,7 +134,8 @@ def mosaic(
     grid = [_row([_scaled(tile, width) for tile in row]) for row in rows if len(row)]
     parts = [_captions(captions, width), *grid] if captions else grid
     if legend is not None:
-        parts.append(_legend(legend, max(part.width for part in grid)))
+        ids = [*range(len(legend)), legend.ignore_index]
+        parts.append(_legend(legend, max(part.width for part in grid), ids))
     return _stacked(parts)
 
 
@@ -138,12 +178,12 @@ def _captions(captions: Sequence[str], width: int) -> Image.Image:
     return line
 
 
-def _legend(classes: Classes, width: int) -> Image.Image:
-    """Swatches and names, in as many equal columns as fit."""
-    names = [*classes.names, "ignored"]
-    colours = classes.palette()[[*range(len(classes)), classes.ignore_index]]
-    font, swatch, line = _font(), TEXT + 1, TEXT + 7
-    column = int(max(font.getlength(name) for name in names)) + swatch + 24
+def _legend(classes: Classes, width: int, ids: Sequence[int], text: int = TEXT) -> Image.Image:
+    """Swatches and names, `text` pixels high, in as many equal columns as fit."""
+    names = ["ignored" if i == classes.ignore_index else classes.names[i] for i in ids]
+    colours = classes.palette()[list(ids)]
+    font, swatch, line = _font(text), text + 1, text + 7
+    column = int(max((font.getlength(name) for name in names), default=0)) + swatch + text + 11
     columns = max(1, width // column)
     height = -(-len(names) // columns) * line
     strip = Image.new("RGB", (max(width, column), height), PAPER)
@@ -166,5 +206,5 @@ def _stacked(parts: list[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(TEXT)  # the one font that is there on every machine: Pillow brings it along
+def _font(text: int = TEXT) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(text)  # the one font that is there on every machine: Pillow brings it along

@@ -60,6 +60,6 @@ def mean(opinions: Iterator[np.ndarray]) -> np.ndarray:
     """The mean of arrays of one shape, of which only two are in memory at a time; a single one is returned as it is."""
     total = next(opinions)
     count = 1
-    for count, opinion in enumerate(opinions, 2):  # noqa: B007
+    for count, opinion in enumerate(opinions, 2):
         total = total + opinion if count == 2 else np.add(total, opinion, out=total)
     return total if count == 1 else np.divide(total, np.float32(count), out=total)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,18 @@ class Predictor:
         self.window, self.overlap = window, overlap
         self.scales, self.flip = tuple(scales), flip
         self.passes = DropoutPasses(network.model, mc_dropout, seed) if mc_dropout else None
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides the numbers beside the weights and the image, as plain values."""
+        network, passes = self.network, self.passes
+        return {
+            "size": network.size,
+            "window": self.window,
+            "overlap": self.overlap if self.window else None,
+            "scales": self.scales,
+            "flip": self.flip,
+            "mc_dropout": [passes.passes, passes.seed] if passes else None,
+        }
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) → the probability of every class at every pixel, float32 (K, H, W)."""

@@ -117,6 +117,27 @@ class Evaluator:
         return prediction, batch.labels[0], loss
 
 
+class ProbabilityEvaluator(Evaluator):
+    """The same with another way to predict: `probabilities` makes float32 (K, H, W) of an image uint8 (H, W, 3).
+
+    So several scales, windows or mirrored images can be validated (see `prediction.Predictor`). The loss is the mean
+    of -ln p over the labelled pixels at the mask's own size; class weights have no part in it.
+    """
+
+    def __init__(self, dataset: Dataset, probabilities: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__(dataset, None, workers=0)
+        self.probabilities = probabilities
+
+    def outcomes(self, network: Network, device: str, class_weights: Any) -> Iterator[Outcome]:
+        for i in range(len(self.dataset)):
+            image, label = self.dataset.read(i)
+            p = self.probabilities(image)  # (K, H, W)
+            kept = label != self.dataset.classes.ignore_index
+            right = np.take_along_axis(p, np.where(kept, label, 0)[None].astype(np.intp), 0)[0][kept]  # (n,)
+            loss = float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()) if len(right) else 0.0
+            yield p.argmax(axis=0).astype(np.uint8), label, loss
+
+
 def unscored(classes: Classes) -> tuple[int, ...]:
     """Numbers of the classes that a data set leaves out of the means."""
     return tuple(classes.names.index(name) for name in classes.unscored)

@@ -50,6 +50,10 @@ class RunFolder:
         self.last = self.path / "last.safetensors"
         self.best = self.path / "best.safetensors"
 
+    def settings(self) -> Config | None:
+        """The settings of the run, or None where the folder says nothing of them."""
+        return Config(**Config.read(self.config)) if self.config.exists() else None
+
     def create(self, config: Config) -> None:
         """Make the folder for a new run. Errors: SettingError where there is a run already; it is left alone."""
         self.refuse_if_used()
@@ -129,6 +133,24 @@ def free_run_folder(parent: str | Path = "runs", name: str = "exp") -> Path:
     while (Path(parent) / f"{name}{number}").exists():
         number += 1
     return Path(parent) / f"{name}{number}"
+
+
+def free_path(path: str | Path) -> Path:
+    """`path`, or the first of NAME_2, NAME_3 … with its suffix, that does not exist yet."""
+    path = Path(path)
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}_{number}{path.suffix}")
+    return free
+
+
+def refuse_if_there(path: str | Path, option: str) -> None:
+    """SettingError where a file that is to be written exists already, or where it cannot be one."""
+    if Path(path).is_dir():
+        raise SettingError(f"{option} {path} is a folder; name a file")
+    if Path(path).exists():
+        raise SettingError(f"{option} {path} exists, and nothing is overwritten; remove it, or give another name")
 
 
 def latest_run(parent: str | Path = "runs") -> Path:

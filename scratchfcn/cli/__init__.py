@@ -14,6 +14,7 @@ import typer
 from .. import __version__
 from .bench import bench_command
 from .check_data import check_data_command
+from .data import data_command
 from .demo import demo_command
 from .doctor import doctor_command
 from .errors import Commands
@@ -22,6 +23,7 @@ from .gradcheck import gradcheck_command
 from .learn import learn_app
 from .models import models_command
 from .predict import predict_command
+from .preview import preview_command
 from .summary import summary_command
 from .trace import trace_command
 from .train import train_command
@@ -59,9 +61,11 @@ def options(
 
 
 app.command("demo")(demo_command)
+app.command("preview")(preview_command)
 app.command("train")(train_command)
 app.command("val")(val_command)
 app.command("predict")(predict_command)
+app.command("data")(data_command)
 app.command("check-data")(check_data_command)
 app.command("gradcheck")(gradcheck_command)
 app.add_typer(learn_app)

@@ -1,8 +1,10 @@
-"""Options written as several numbers: sizes as WIDTHxHEIGHT, ranges as LOW-HIGH, mask values as 11,12."""
+"""From options to settings: sizes written as WIDTHxHEIGHT, ranges as LOW-HIGH, mask values as 0,11, and files."""
 
 import re
+from pathlib import Path
+from typing import Any
 
-from ..training.config import SettingError
+from ..training.config import Config, SettingError
 
 
 def size_option(text: str | None, option: str = "--size") -> tuple[int, int] | None:
@@ -38,3 +40,28 @@ def values_option(text: str | None, option: str = "--ignore") -> tuple[int, ...]
     if not all(re.fullmatch(r"\d{1,3}", value) and int(value) <= 255 for value in values):
         raise SettingError(f"{option} {text!r}: write mask values from 0 to 255, for example 11,12")
     return tuple(int(value) for value in values)
+
+
+def given_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of a command's options that are settings of a run and were given, understood."""
+    known = Config.__dataclass_fields__
+    given = {name: value for name, value in options.items() if name in known and value is not None}
+    readers = {"size": size_option, "crop": size_option, "scale": range_option, "ignore": values_option}
+    return given | {name: reader(given[name], f"--{name}") for name, reader in readers.items() if name in given}
+
+
+def all_settings(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a --config file, and on top of them those given as options.
+
+    Folders and files are made absolute, so that a run can be resumed, and repeated, from anywhere.
+    """
+    from ..training import SHAPES
+
+    settings = Config.read(file) if file else {}
+    if "class_weights" in given:  # the numbers kept with a file of weights are of no other one
+        settings.pop("class_weight_values", None)
+    settings |= given
+    paths = [name for name in ("data", "init") if settings.get(name) not in (None, "", SHAPES)]
+    if str(settings.get("class_weights")).endswith(".toml"):
+        paths.append("class_weights")
+    return settings | {name: str(Path(settings[name]).resolve()) for name in paths}

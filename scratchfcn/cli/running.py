@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from .. import backend
-from ..data import Histogram
+from ..data import Histogram, recognise
 from ..training import (
     MAY_CHANGE,
     SHAPES,
@@ -25,7 +25,9 @@ from ..training import (
     open_data,
     resumed_trainer,
 )
+from ..training.augmentation import in_words
 from ..training.config import flag
+from ..training.prepare import Data
 from .console import make_console
 from .errors import LATEST
 from .progress import Bar, TrainingDisplay
@@ -38,21 +40,44 @@ def start_run(config: Config, folder: RunFolder, device: str) -> None:
     folder.refuse_if_used()
     with Bar("checking", console) as bar:
         data = open_data(config, bar.split)
-    validation = (
-        "no split 'val', so the run is not validated" if data.val is None else f"{len(data.val)} for validation"
-    )
-    console.print(f"{len(data.train)} training images, {validation}, {len(data.train.classes)} classes")
-    if data.histogram is not None:
-        show_histogram(data.histogram, console)
+    say_what_there_is(config, data, console)
     with TrainingDisplay(console) as display:
         trainer, report = new_trainer(config, data, folder, device, display)
         if report is not None:
             console.print(f"weights from {config.init}: {report}")
-        folder.create(config)
+        folder.create(trainer.config)
         console.print(f"some images with their masks: {folder.draw_data(data.train, examples(data.train, 6))}")
+        say_what_is_done_to_it(trainer, console)
         count = sum(p.size for p in trainer.network.model.parameters())
         console.print(f"{config.model_name}: {count:,} parameters, on {device}, run folder {folder.path}")
         run(trainer, console)
+
+
+def say_what_there_is(config: Config, data: Data, console: Console) -> None:
+    """How many images and classes, and how often each class occurs."""
+    if data.val is not None:
+        validation = f"{len(data.val)} for validation"
+    else:
+        wanted = recognise(config.data, config.dataset)[0].about.val
+        validation = f"no split '{wanted}', so the run is not validated"
+    console.print(f"{len(data.train)} training images, {validation}, {len(data.train.classes)} classes")
+    if data.histogram is not None:
+        show_histogram(data.histogram, console)
+
+
+def say_what_is_done_to_it(trainer: Trainer, console: Console) -> None:
+    """What chance does to the images, and what the loss is of, where that is not simply all pixels alike."""
+    config, weights = trainer.config, trainer.class_weights
+    console.print(
+        f"augmentation: {in_words(config)}; to look at it: scratchfcn preview --config "
+        f"{shlex.quote(str(trainer.folder.config))}"
+    )
+    if weights is not None:
+        names = trainer.network.classes.names
+        each = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(names, weights.tolist(), strict=True))
+        console.print(f"class weights ({config.class_weights}): {each}")
+    if config.loss_sampling < 1:
+        console.print(f"loss: of {100 * config.loss_sampling:g}% of the labelled pixels, drawn anew at each step")
 
 
 def resume_run(

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from . import options
+
 
 def train_command(
-    data: Annotated[str | None, typer.Option(help="Folder of the data set, or shapes: generated pictures.")] = None,
-    generated: Annotated[int | None, typer.Option(help="Pictures per epoch of --data shapes. (default: 2000)")] = None,
+    data: options.Data = None,
+    dataset: options.DatasetName = None,
+    train_split: options.TrainSplit = None,
+    val_split: Annotated[
+        str | None, typer.Option(help="Which part to validate on. (default: val, or the data set's own)")
+    ] = None,
+    ignore: options.Ignore = None,
+    generated: options.Generated = None,
     model: Annotated[
         str | None, typer.Option(help="fcn32s, fcn16s, fcn8s, or any of `scratchfcn models`. (default: fcn8s)")
     ] = None,
@@ -19,11 +27,15 @@ def train_command(
     batch_norm: Annotated[bool | None, typer.Option(help="Batch norm in the small backbone. (default: on)")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout after fc6 and fc7. (default: 0.5)")] = None,
     init: Annotated[str | None, typer.Option(help="Start from a checkpoint's weights, copied by name.")] = None,
-    num_classes: Annotated[int | None, typer.Option(help="Classes in the masks. (default: as the data says)")] = None,
-    size: Annotated[str | None, typer.Option(help="Resize all images to WIDTHxHEIGHT. (default: as they are)")] = None,
-    scale: Annotated[str | None, typer.Option(help="Scale images at random by LOW-HIGH; needs --crop.")] = None,
-    crop: Annotated[str | None, typer.Option(help="Crop WIDTHxHEIGHT at a random place.")] = None,
-    flip: Annotated[bool | None, typer.Option(help="Mirror every other image. (default: on)")] = None,
+    num_classes: options.NumClasses = None,
+    size: options.Size = None,
+    scale: options.Scale = None,
+    rotate: options.Rotate = None,
+    crop: options.Crop = None,
+    flip: options.Flip = None,
+    colour: options.Colour = None,
+    blur: options.Blur = None,
+    cutout: options.Cutout = None,
     epochs: Annotated[int | None, typer.Option(help="How often to go through the images. (default: 50)")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step. (default: 8)")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches averaged for one step. (default: 1)")] = None,
@@ -37,29 +49,28 @@ def train_command(
     step_epochs: Annotated[int | None, typer.Option(help="Epochs between drops of step. (default: 20)")] = None,
     warmup_steps: Annotated[int | None, typer.Option(help="Let the rate grow over so many steps. (default: 0)")] = None,
     paper_biases: Annotated[bool | None, typer.Option(help="Biases: twice the rate, no decay. (default: off)")] = None,
-    class_weights: Annotated[str | None, typer.Option(help="none, or median: rare classes count more.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all chance in the run. (default: 0)")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(help="none; median, inverse: rare classes count more; or a file NAME.toml.")
+    ] = None,
+    loss_sampling: Annotated[
+        float | None, typer.Option(help="Share of the labelled pixels in the loss, drawn anew each step. (default: 1)")
+    ] = None,
+    seed: options.Seed = None,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches. (default: 1)")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; options given here win.")] = None,
+    config: options.ConfigFile = None,
     output_dir: Annotated[Path | None, typer.Option(help="Where the run goes. (default: runs/exp1, exp2 …)")] = None,
     resume: Annotated[
         str | None, typer.Option(help="Continue a run: its folder or last.safetensors; alone, the latest.")
     ] = None,
 ) -> None:
     """Train an FCN on a folder of photographs and masks."""
-    from ..training import SHAPES, Config, RunFolder, free_run_folder, with_recipe
-    from .parsing import range_option, size_option
+    from ..training import Config, RunFolder, free_run_folder, with_recipe
+    from .parsing import all_settings, given_settings
     from .running import resume_run, start_run
 
-    given = {name: value for name, value in locals().items() if name in Config.__dataclass_fields__}
-    given |= {"size": size_option(size), "crop": size_option(crop, "--crop"), "scale": range_option(scale)}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = given_settings(locals())
     if resume is not None:
         resume_run(resume, given, device, config, output_dir)
         return
-    settings: dict[str, Any] = (Config.read(config) if config else {}) | given
-    for name in ("data", "init"):  # resolved, so that the run can be resumed from any folder
-        if settings.get(name) and settings[name] != SHAPES:
-            settings[name] = str(Path(settings[name]).resolve())
-    start_run(Config(**with_recipe(settings)), RunFolder(output_dir or free_run_folder()), device)
+    start_run(Config(**with_recipe(all_settings(config, given))), RunFolder(output_dir or free_run_folder()), device)

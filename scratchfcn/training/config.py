@@ -28,12 +28,16 @@ CHOICES = {
     "reduction": ("mean", "sum"),
     "optimizer": ("adam", "sgd"),
     "schedule": ("poly", "step", "fixed"),
-    "class_weights": ("none", "median"),
 }
+WEIGHTINGS = ("none", "median", "inverse")  # class weights by a formula; otherwise they come from a file
 RANGES = {  # smallest and largest value that makes sense
     "dropout": (0.0, 0.99),
     "num_classes": (2, 255),
     "generated": (1, 10**9),
+    "rotate": (0.0, 180.0),
+    "colour": (0.0, 1.0),
+    "blur": (0.0, 50.0),
+    "cutout": (0.0, 0.9),
     "epochs": (1, 10**6),
     "batch_size": (1, 10**5),
     "accumulate": (1, 10**5),
@@ -43,6 +47,7 @@ RANGES = {  # smallest and largest value that makes sense
     "power": (0.0, 100.0),
     "step_epochs": (1, 10**6),
     "warmup_steps": (0, 10**9),
+    "loss_sampling": (0.0001, 1.0),
     "seed": (0, 2**32 - 1_000_001),
     "workers": (0, 256),
 }
@@ -88,7 +93,8 @@ class Config:
     step_epochs: int = 20  # of step: epochs between drops to a tenth
     warmup_steps: int = 0  # steps over which the rate grows to lr
     paper_biases: bool = False  # biases learn twice as fast (paper, section 4.3) and do not decay
-    class_weights: str = "none"  # none, median or inverse (rare classes count more), or a file of weights
+    class_weights: str = "none"  # none, median or inverse (rare classes count more), or a file of weights, NAME.toml
+    class_weight_values: tuple[float, ...] | None = None  # what that file said when the run began, class by class
     loss_sampling: float = 1.0  # share of the labelled pixels, drawn anew each time, that count for the loss
 
     seed: int = 0
@@ -113,6 +119,27 @@ class Config:
             raise SettingError(f"--scale must be LOW-HIGH with 0 < LOW ≤ HIGH, got {self.scale}")
         if self.crop is None and self.batch_size > 1 and self.scale is not None:
             raise SettingError("--scale makes images of different sizes, which do not fit into one batch; add --crop")
+        for value in self.ignore or ():
+            if type(value) is not int or not 0 <= value <= 255:
+                raise SettingError(f"--ignore needs values that masks can hold, whole numbers 0 to 255, got {value}")
+        self.check_class_weights()
+
+    def check_class_weights(self) -> None:
+        """Class weights follow from a formula, or are a file's, whose numbers may have been kept."""
+        if self.class_weights not in WEIGHTINGS and not self.class_weights.endswith(".toml"):
+            raise SettingError(
+                f"--class-weights {self.class_weights!r} is not known; use one of {', '.join(WEIGHTINGS)}, or the name "
+                "of a file of weights, which ends in .toml"
+            )
+        values = self.class_weight_values
+        if values is None:
+            return
+        if self.weights_file is None:
+            raise SettingError(
+                f"class_weight_values are the numbers of a file of weights, but class_weights is {self.class_weights}"
+            )
+        if not all(0 <= value < math.inf for value in values) or not any(values):
+            raise SettingError(f"class_weight_values must be numbers of at least 0, and not all 0, got {values}")
 
     def check_model(self) -> None:
         """The model exists, predicts a class for every pixel, and has what is set of it."""
@@ -139,6 +166,11 @@ class Config:
             )
         if self.dropout != Config.dropout and not NAMES[self.model_name].has_dropout:
             raise SettingError(f"--dropout: {self.model_name} has a dropout of its own, as published; leave it out")
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that --class-weights names, if it names one."""
+        return None if self.class_weights in WEIGHTINGS else Path(self.class_weights)
 
     @property
     def model_name(self) -> str:

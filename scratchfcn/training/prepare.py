@@ -6,6 +6,7 @@ Everything that can be wrong with the settings or the data is found here, before
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..backend import manual_seed
-from ..data import DataError, Dataset, Histogram, Shapes, check_splits, split_names
+from ..data import Classes, DataError, Dataset, Histogram, Shapes, check_splits, open_dataset, recognise
+from ..data.class_weights import inverse_frequency, median_frequency, read_class_weights
 from ..models import start_from
 from ..surgery import TransplantReport
 from ..weights import CheckpointError, load
-from .config import Config, SettingError
+from .config import Config, SettingError, flag
 from .network import RUN_STATE, Network, network_from
 from .run_folder import RunFolder
 from .trainer import Listener, Trainer
@@ -47,6 +49,7 @@ class Data:
             "training images": [len(self.train), hashlib.sha256(names.encode()).hexdigest()],
             "validation images": 0 if self.val is None else len(self.val),
             "classes": list(self.train.classes.names),
+            "mask values to ignore": list(self.train.classes.ignored_values),
         }
 
 
@@ -57,25 +60,58 @@ def open_data(config: Config, progress: Progress | None = None, num_classes: int
     Errors: DataError with every problem found; SettingError where the images cannot form batches.
     """
     if config.data == SHAPES:
-        if config.num_classes not in (None, len(SHAPE_KINDS) + 1):
-            raise SettingError(
-                f"--num-classes {config.num_classes}: generated shapes have {len(SHAPE_KINDS) + 1} classes"
-            )
-        size = config.size or SHAPE_SIZE
-        train = Shapes(config.generated, size, config.seed, SHAPES_PER_IMAGE, SHAPE_KINDS)
-        unseen = config.seed + 1_000_000  # another seed: none of these is trained on
-        val = Shapes(SHAPE_VALIDATION, size, unseen, SHAPES_PER_IMAGE, SHAPE_KINDS)
-        return Data(train, val, None)
+        return generated_data(config)
+    train, val = splits_of(config)
+    if config.weights_file is not None and config.class_weight_values is None and not config.weights_file.exists():
+        raise DataError(f"{config.weights_file}: no such file", "check-data --weights-out FILE writes one")
+    checked = check_splits(
+        config.data,
+        num_classes or config.num_classes,
+        progress,
+        splits=tuple(dict.fromkeys([train] if val is None else [train, val])),
+        name=config.dataset,
+        ignore=config.ignore or (),
+    )
+    check_batches(config, checked[train][1])
+    return Data(checked[train][0], None if val is None else checked[val][0], checked[train][1])
+
+
+def generated_data(config: Config) -> Data:
+    """Pictures of shapes, which no file holds. Errors: SettingError for settings that only files can follow."""
+    if config.num_classes not in (None, len(SHAPE_KINDS) + 1):
+        raise SettingError(f"--num-classes {config.num_classes}: generated shapes have {len(SHAPE_KINDS) + 1} classes")
+    for name in ("dataset", "train_split", "val_split", "ignore"):
+        if getattr(config, name):
+            raise SettingError(f"{flag(name)} is for data sets of files; generated shapes (--data shapes) have none")
+    size = config.size or SHAPE_SIZE
+    train = Shapes(config.generated, size, config.seed, SHAPES_PER_IMAGE, SHAPE_KINDS)
+    unseen = config.seed + 1_000_000  # another seed: none of these is trained on
+    return Data(train, Shapes(SHAPE_VALIDATION, size, unseen, SHAPES_PER_IMAGE, SHAPE_KINDS), None)
+
+
+def open_training_set(config: Config) -> Dataset:
+    """The training images alone, not looked at yet. Errors: as `open_data`, but for what only a look would find."""
+    if config.data == SHAPES:
+        return generated_data(config).train
+    split, ignore = splits_of(config)[0], config.ignore or ()
+    return open_dataset(config.data, split, config.num_classes, config.dataset, ignore)
+
+
+def splits_of(config: Config) -> tuple[str, str | None]:
+    """The splits to train and to validate on: as set, or as the data set has them; a missing `val` is None.
+
+    Errors: DataError where there is no such folder, layout or split.
+    """
     if not config.data:
         raise DataError("no data set given", ["--data DIR, a folder with images/ and masks/, or CamVid's layout"])
-    if "train" not in split_names(config.data):
-        raise DataError(f"{config.data}: has no split 'train', only {', '.join(split_names(config.data))}")
-    splits = tuple(name for name in ("train", "val") if name in split_names(config.data))
-    checked = check_splits(config.data, num_classes or config.num_classes, progress, splits=splits)
-    train, histogram = checked["train"]
-    val = checked["val"][0] if "val" in checked else None
-    check_batches(config, histogram)
-    return Data(train, val, histogram)
+    kind, root = recognise(config.data, config.dataset)
+    there = kind.splits(root)
+    train, val = config.train_split or kind.about.train, config.val_split or kind.about.val
+    for name, split in (("train_split", train), ("val_split", config.val_split)):
+        if split is not None and split not in there:
+            problem = f"{root}: has no split '{split}', only {', '.join(there)}"
+            raise DataError(problem, f"{flag(name)} takes one of these")
+    return train, val if val in there else None
 
 
 def check_batches(config: Config, histogram: Histogram) -> None:
@@ -89,18 +125,53 @@ def check_batches(config: Config, histogram: Histogram) -> None:
 
 
 def class_weights(config: Config, data: Data) -> np.ndarray | None:
-    """The loss weights that --class-weights asks for, (K,), or None."""
+    """The loss weights that --class-weights asks for, (K,), or None. A file's must have been read, see below."""
     if config.class_weights == "none":
         return None
+    if config.class_weight_values is not None:
+        return np.float32(config.class_weight_values)
     if data.histogram is None:
-        raise SettingError("--class-weights median needs a data set of files; generated shapes occur equally often")
-    return data.histogram.median_frequency_weights().astype(np.float32)
+        raise SettingError(
+            f"--class-weights {config.class_weights} needs a data set of files; generated shapes occur equally often"
+        )
+    if config.class_weights == "median":
+        return median_frequency(data.histogram.pixels, data.histogram.pixels_of_images).astype(np.float32)
+    return inverse_frequency(data.histogram.pixels).astype(np.float32)
+
+
+def with_weights_of_file(config: Config, classes: Classes, way_out: str) -> Config:
+    """The settings, with the numbers of the file of class weights that they name, if they name one.
+
+    A run keeps these numbers among its settings, so that it can be resumed and repeated without the file. While the
+    file is there, it must still say the same; `way_out` says what to do where it does not.
+    Errors: SettingError where it does not, or where the numbers are not one for each class; DataError for a bad file.
+    """
+    path, kept = config.weights_file, config.class_weight_values
+    if path is None:
+        return config
+    if kept is not None and len(kept) != len(classes):
+        raise SettingError(f"class_weight_values has {len(kept)} numbers, but the data set {len(classes)} classes")
+    if kept is not None and not path.exists():
+        return config
+    read = tuple(read_class_weights(path, classes).tolist())
+    for name, now, before in zip(classes.names, read, kept or read, strict=True):
+        if now != before:
+            raise SettingError(
+                f"{path}: has changed since its weights were taken: that of '{name}' was {before:g} and is {now:g}; "
+                f"change it back or move it away, and the weights kept with the settings are used; {way_out}"
+            )
+    return replace(config, class_weight_values=read)
 
 
 def new_trainer(
     config: Config, data: Data, folder: RunFolder, device: str, listener: Listener | None = None
 ) -> tuple[Trainer, TransplantReport | None]:
-    """A trainer at its first step, and what became of --init's weights. Nothing is written yet."""
+    """A trainer at its first step, and what became of --init's weights. Nothing is written yet.
+
+    The trainer's `config` is the one to keep: it has the numbers of a file of class weights.
+    """
+    anew = f"to train with the new ones, say so: --class-weights {shlex.quote(config.class_weights)}"
+    config = with_weights_of_file(config, data.train.classes, anew)
     manual_seed(config.seed)
     network = Network.build(config.model_name, data.train.classes, config.size, **config.model_options())
     report = None
@@ -161,11 +232,12 @@ def resumed_trainer(
     network = network_from(folder.last, checkpoint.arrays, checkpoint.metadata)
     data = open_data(config, progress, len(network.classes))
     for what, now in data.fingerprint().items():
-        if stored["data"][what] != now:
+        if stored["data"].get(what, now) != now:  # older runs did not keep everything
             raise SettingError(
                 f"{config.data}: the {what} have changed since the run was saved, so it cannot go on as if nothing had "
                 f"happened; start a new run with --init {folder.last}"
             )
+    config = with_weights_of_file(config, network.classes, f"or start a new run with --init {folder.last}")
     trainer = assemble(config, network, data, folder, device, listener)
     trainer.restore(checkpoint)
     return trainer

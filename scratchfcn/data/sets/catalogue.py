@@ -9,13 +9,37 @@ from pathlib import Path
 from ..datasets import Dataset
 from ..errors import DataError
 from .camvid import CamVid
+from .camvid_original import CamVid32, CamVidOriginal
+from .cityscapes import Cityscapes
 from .folder import Folder
-from .published import PublishedSet
+from .keras import KerasSegmentation
+from .nyudv2 import NYUDv2, NYUDv2HHA
+from .pascal_context import PascalContext
+from .published import PublishedSet, refuse_unknown_split
+from .sbd import SBD
+from .siftflow import SiftFlow, SiftFlowGeometric
+from .voc import VOC2012
 
 # In the order in which a folder is held against them: where two have one layout, the first is meant, and `--dataset`
 # asks for the other.
-KINDS: tuple[type[PublishedSet], ...] = (Folder, CamVid)
+KINDS: tuple[type[PublishedSet], ...] = (
+    Folder,
+    CamVid,
+    CamVidOriginal,
+    CamVid32,
+    VOC2012,
+    SBD,
+    PascalContext,
+    NYUDv2,
+    NYUDv2HHA,
+    SiftFlow,
+    SiftFlowGeometric,
+    Cityscapes,
+    KerasSegmentation,
+)
 SETS: dict[str, type[PublishedSet]] = {kind.about.name: kind for kind in KINDS}
+
+MANY = 20  # folders looked into, for one that might have been meant
 
 ACCEPTED = (
     "use one of these layouts:\n"
@@ -47,13 +71,9 @@ def open_dataset(
         DataError: no such folder, no known layout, no such split, or what the layout's own class raises.
     """
     kind, root = recognise(root, name)
-    splits = kind.splits(root)
-    if split not in splits:
-        near = difflib.get_close_matches(split, splits, 1)
-        hint = f"; nearest: '{near[0]}'" if near else ""
-        raise DataError(f"{root}: no split '{split}'; there are {', '.join(splits)}{hint}")
-    if kind is Folder:
-        return Folder(root, split, num_classes, strict, ignore)
+    refuse_unknown_split(kind, root, split)
+    if kind.asks_for_classes:
+        return kind(root, split, num_classes, strict, ignore)
     dataset = kind(root, split, strict=strict)
     if num_classes not in (None, len(dataset.classes)):
         title, K = kind.about.title.partition(",")[0], len(dataset.classes)
@@ -91,12 +111,33 @@ def recognise(root: str | Path, name: str | None = None) -> tuple[type[Published
         found = kind.find(root)
         if found is not None:
             if not kind.splits(found):
-                raise DataError(f"{found}: has no split: no folder 'train', nor any other", layout_of(kind))
+                raise DataError(f"{found}: has no split: {kind.no_split}", layout_of(kind))
             return kind, found
+    raise _not_recognised(root, name)
+
+
+def _not_recognised(root: Path, name: str | None) -> DataError:
+    """What the folder holds, what it nearly is, and how it should be."""
+    kinds, advice = (KINDS, ACCEPTED) if name is None else ((SETS[name],), layout_of(SETS[name]))
+    holds = f"it holds {_contents(root)}"
+    for kind in kinds:
+        nearly = kind.lacks(root)
+        if nearly is not None:
+            return DataError(f"{nearly.problems[0]}; {holds}", [*nearly.advice, layout_of(kind)])
+    lacking = f"{root}: no known layout" if name is None else f"{root}: not the layout of {SETS[name].about.title}"
+    return DataError(f"{lacking}{_instead(root, name)}; {holds}", advice)
+
+
+def _instead(root: Path, name: str | None) -> str:
+    """What else the folder is, or a folder in it: people give one too high, or the wrong name."""
     if name is not None:
-        problem = f"{root}: does not have the layout of {SETS[name].about.title}; it holds {_contents(root)}"
-        raise DataError(problem, layout_of(SETS[name]))
-    raise DataError(f"{root}: no known layout; it holds {_contents(root)}", ACCEPTED)
+        others = [kind for kind in KINDS if kind.find(root) is not None]
+        return f", but that of {others[0].about.title} (--dataset {others[0].about.name})" if others else ""
+    for folder in sorted(path for path in root.iterdir() if path.is_dir())[:MANY]:
+        for kind in KINDS:
+            if kind.find(folder) is not None:
+                return f", but {folder} has that of {kind.about.title}"
+    return ""
 
 
 def layout_of(kind: type[PublishedSet]) -> str:

@@ -8,7 +8,7 @@ below the largest never occur it is a bad one (a void value 200 would make 201 c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,10 +45,20 @@ class Folder(PublishedSet):
         source="your camera and your patience",
         size="as large as you like",
         licence="yours",
-        layout="images/train/a.jpg  masks/train/a.png\n"
-        "images/val/b.jpg    masks/val/b.png\n"
-        "classes.toml        (optional)",
+        layout="images/\n"
+        "  train/a.jpg …\n"
+        "  val/b.jpg …\n"
+        "masks/\n"
+        "  train/a.png …\n"
+        "  val/b.png …\n"
+        "classes.toml   (optional: names, colours, values to ignore)",
+        masks="grey or palette PNG, read as numbers: 0, 1, 2 … the classes, 255 not labelled (ignored)",
+        notes=(
+            "the folders in images/ are the splits: train, val, and any others",
+            "without classes.toml, the largest number in the masks says how many classes there are",
+        ),
     )
+    asks_for_classes = True
 
     def __init__(
         self,
@@ -101,8 +111,21 @@ def count_classes(masks: Path, ignore: Sequence[int] = ()) -> int:
             occur, which looks like a void value or like ids that were spread out to be visible.
     """
     paths = [path for folder in mask_folders(masks) if any(folder.iterdir()) for path in list_images(folder)]
+    return classes_in(masks, paths, ignore)
+
+
+def classes_in(
+    masks: Path,
+    paths: Sequence[Path],
+    ignore: Sequence[int] = (),
+    read: Callable[[Path], np.ndarray] | None = None,
+) -> int:
+    """How many classes the masks in these files have; see `count_classes`, and what it raises.
+
+    masks: the folder that messages are about. read: what reads a mask, uint8 (H, W), where it is no index picture.
+    """
     files = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
-    values, problems = _values_in(files)
+    values, problems = _values_in(files, read or read_label)
     if not values:
         raise DataError(problems or f"{masks}: no masks to count the classes in", "save masks as index PNGs")
     values = [value for value in values if value not in ignore]
@@ -119,27 +142,29 @@ def number_of_classes(masks: Path, values: Sequence[int], problems: Sequence[str
 
 
 @lru_cache(maxsize=8)
-def _values_in(files: tuple[tuple[Path, int, int], ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _values_in(
+    files: tuple[tuple[Path, int, int], ...], read: Callable[[Path], np.ndarray]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """All values in these masks, and what is wrong with those that cannot be read.
 
     A command opens several splits, and each asks about all masks. The answer is kept for as long as no file
     changes, which its time and its size, given with its path, would show.
     """
+
+    def values_of(path: Path) -> np.ndarray | DataError:
+        try:
+            label = read(path)
+        except DataError as error:
+            return error
+        return np.bincount(label.ravel(), minlength=256) > 0  # (256,)
+
     present, problems = np.zeros(256, bool), []
-    for found in in_background(_present, [path for path, _, _ in files], workers=2, ahead=16):
+    for found in in_background(values_of, [path for path, _, _ in files], workers=2, ahead=16):
         if isinstance(found, DataError):
             problems += found.problems
         else:
             present |= found
     return tuple(np.flatnonzero(present).tolist()), tuple(problems)
-
-
-def _present(path: Path) -> np.ndarray | DataError:
-    try:
-        label = read_label(path)
-    except DataError as error:
-        return error
-    return np.bincount(label.ravel(), minlength=256) > 0  # (256,)
 
 
 def _in_doubt(masks: Path, values: Sequence[int], K: int) -> str:

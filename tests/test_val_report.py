@@ -280,6 +280,26 @@ def test_json_and_masks(weights: Path, data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text().count("data:image/") == 8  # the worst, and the other is the best
 
 
+def test_other_ways_to_look_at_an_image(weights: Path, tmp_path: Path) -> None:
+    scores = {}
+    for name, options in {
+        "once": (),
+        "one window": ("--window", "20x16"),  # of what the network sees: all of it
+        "mirrored": ("--flip",),
+        "scales": ("--scales", "0.5,1", "--window", "10x8", "--overlap", 0.5),
+    }.items():
+        out = tmp_path / f"{name}.json"
+        result = run("val", "--weights", weights, "--no-report", "--json", out, "--device", "cpu", *options)
+        assert result.exit_code == 0, said(result)
+        scores[name] = json.loads(out.read_text())
+    assert scores["one window"]["confusion"] == scores["once"]["confusion"]
+    assert scores["mirrored"]["settings"]["flip"] is True
+    assert scores["scales"]["settings"]["window"] == "10x8"
+    assert scores["scales"]["settings"]["scales"] == [0.5, 1.0]
+    assert scores["once"]["loss"] == pytest.approx(math.log(7), rel=1e-3)  # nothing is learned yet, however one looks
+    assert scores["scales"]["loss"] == pytest.approx(math.log(7), rel=1e-3)
+
+
 def test_shapes_need_no_folder(tmp_path: Path) -> None:
     network = Network.build(
         "fcn32s_small", Shapes(1, kinds=("circle", "square", "triangle", "cross")).classes, (16, 20)
@@ -310,6 +330,8 @@ def test_what_is_wrong_is_said_before_anything_is_computed(weights: Path, data: 
         (("--weights", weights, "--ignore", "3"), "class 3"),
         (("--weights", weights, "--dataset", "camvid"), "CamVid"),
         (("--weights", weights, "--size", "10by10"), "WIDTHxHEIGHT"),
+        (("--weights", weights, "--scales", "big"), "--scales"),
+        (("--weights", weights, "--window", "8x8", "--overlap", 1), "--overlap"),
         (("--weights", alone), "no --data given"),
     ):
         result = run("val", *options, "--device", "cpu")

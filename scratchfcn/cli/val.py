@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..data import Dataset
     from ..training import Evaluation, Network
-    from ..training.evaluate import ImageScore
+    from ..training.evaluate import Evaluator, ImageScore
 
 
 def val_command(
@@ -29,6 +29,12 @@ def val_command(
     size: Annotated[
         str | None, typer.Option(help="Resize images to WIDTHxHEIGHT, or 'native'. (default: as in training)")
     ] = None,
+    window: Annotated[
+        str | None, typer.Option(help="Go through large images by windows of WIDTHxHEIGHT of what the network sees.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="How much of a window the next one covers again, 0 to 0.9.")] = 0.25,
+    scales: Annotated[str, typer.Option(help="Average over these sizes, for example 0.75,1,1.25.")] = "1",
+    flip: Annotated[bool, typer.Option("--flip", help="Average over the image and its mirror image.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     report: Annotated[Path | None, typer.Option(help="The page. (default: report_SPLIT.html beside --weights)")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no page.")] = False,
@@ -41,7 +47,6 @@ def val_command(
     from ..data import check_pairs
     from ..reports.val_report import Extremes
     from ..training import load_network
-    from ..training.evaluate import Evaluator
     from ..training.run_folder import refuse_if_there
     from .console import make_console
     from .parsing import size_option
@@ -56,6 +61,7 @@ def val_command(
     if size is not None:
         network.size = None if size == "native" else size_option(size)
     images, source = open_images(weights, network, data, dataset, split, ignore)
+    evaluator, looks = make_evaluator(network, images, device, size_option(window, "--window"), overlap, scales, flip)
     if images.classes.names != network.classes.names:
         console.print("warning: the data set names its classes differently than the network does", style="yellow")
     masks = None if save_masks is None else MaskWriter(save_masks, images)
@@ -70,11 +76,11 @@ def val_command(
             masks.write(score.name, prediction)
 
     with Bar("validating", console) as bar:
-        result = Evaluator(images, network.size)(network, device, progress=bar.update, boundaries=True, each=each)
+        result = evaluator(network, device, progress=bar.update, boundaries=True, each=each)
 
     show(result, network, f"{weights} on {source['data']}, {source['split']}", console)
     shown_at = "native" if network.size is None else "{1}x{0}".format(*network.size)
-    settings = {"weights": str(weights), "model": network.name, **source, "size": shown_at, "device": device}
+    settings = {"weights": str(weights), "model": network.name, **source, "size": shown_at, **looks, "device": device}
     if masks is not None:
         console.print(f"predictions {masks.folder}")
     if json_file is not None:
@@ -112,6 +118,30 @@ def open_images(
     split = split or recognise(data, layout)[0].about.val
     opened = open_dataset(data, split, len(network.classes), layout, ignored or ())
     return opened, {"data": data, "dataset": layout, "split": split, "ignore": list(ignored or ())}
+
+
+def make_evaluator(
+    network: Network,
+    images: Dataset,
+    device: str,
+    window: tuple[int, int] | None,
+    overlap: float,
+    scales: str,
+    flip: bool,
+) -> tuple[Evaluator, dict[str, Any]]:
+    """What validates, and in plain words how each image is looked at: once, unless windows, scales or mirrors are
+    asked for."""
+    from ..prediction import Predictor
+    from ..training.evaluate import Evaluator, ProbabilityEvaluator
+    from .predict import scales_option
+
+    predictor = Predictor(network, device, window, overlap, scales_option(scales), flip)
+    if (predictor.window, predictor.scales, predictor.flip) == (None, (1.0,), False):
+        return Evaluator(images, network.size), {}
+    looks: dict[str, Any] = {"scales": list(predictor.scales), "flip": flip}
+    if window is not None:
+        looks |= {"window": "{1}x{0}".format(*window), "overlap": overlap}
+    return ProbabilityEvaluator(images, predictor.probabilities), looks
 
 
 class MaskWriter:

@@ -1,6 +1,6 @@
 """Data: image files and masks, or generated shapes, become batches of arrays, and results become pictures.
 
-Read in this order: `images` (one file), `datasets` (many), `check` (are they sound?), `transforms`, `augment/`,
+Read in this order: `images` (one file), `datasets` (many), `checking/` (are they sound?), `transforms`, `augment/`,
 `loader`.
 """
 
@@ -14,7 +14,7 @@ from .augment import (
     RandomScale,
     RandomWindow,
 )
-from .check import Histogram, check_pairs, check_splits
+from .checking import Findings, Histogram, check_data, check_pairs, check_splits
 from .datasets import Dataset
 from .errors import DataError
 from .images import list_images, read_image, read_label
@@ -55,6 +55,7 @@ __all__ = [
     "Cutout",
     "DataError",
     "Dataset",
+    "Findings",
     "Folder",
     "Histogram",
     "Loader",
@@ -69,6 +70,7 @@ __all__ = [
     "Resize",
     "Shapes",
     "Transform",
+    "check_data",
     "check_pairs",
     "check_splits",
     "colourise",

@@ -1,0 +1,12 @@
+"""Is a data set sound? Everything is opened, everything is counted, every problem is told with its likely cause.
+
+Read in this order: `check` (the whole), `pair` (one pair), `tally` (the sums), `conclusions` and `causes` (what they
+say), `duplicates`, `palettes`; `fixing` writes a corrected copy.
+"""
+
+from .check import Findings, check_data, check_pairs, check_splits
+from .conclusions import Split
+from .problems import Group, Problem
+from .tally import Histogram
+
+__all__ = ["Findings", "Group", "Histogram", "Problem", "Split", "check_data", "check_pairs", "check_splits"]

@@ -1,0 +1,332 @@
+"""Why is it so? What all masks together say about the cause, and what to do about it.
+
+One mask that holds {0, 7} can be anything. Three hundred masks that hold 0..6, and 7 in a few pixels each, have a void
+value that nobody has declared; a data set whose masks hold 1..7 and never a 0 counts from one. So the causes are worked
+out once everything has been read, from sums over all splits.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets import as_set
+from ..palette import IGNORE, Classes
+from .palettes import fitting, most_frequent, own_palette
+from .problems import Group, Problem, by_kind_and_cause
+from .tally import Tally
+
+Explained = tuple[str, list[str], str]  # the cause in words, what to do, and the --fix that does it
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What all masks of a data set say together, and where it lies.
+
+    Attributes:
+        tally: the sums over all splits.
+        classes: what is known of the classes; None while their number is in doubt.
+        root: the data set's folder; None if it is not made of files.
+        given: the folder as it was given, for commands that can be pasted.
+        name: what `--dataset` calls it, if that was given.
+        ignored: values that are known to mean "not labelled", 255 included.
+        advice: further things to do, by kind of problem.
+    """
+
+    tally: Tally
+    classes: Classes | None
+    root: Path | None
+    given: Path | None = None
+    name: str | None = None
+    ignored: frozenset[int] = frozenset({IGNORE})
+    advice: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def used(self) -> list[int]:
+        """The values that stand for classes, or should: all that occur except ignored ones."""
+        return [value for value in self.tally.values if value not in self.ignored]
+
+    def command(self, repair: str, more: str = "") -> str:
+        """The command that mends it, ready to be pasted."""
+        if self.root is None:
+            return f"mend the masks as scratchfcn check-data --fix {repair} does"
+        data = shlex.quote(str(self.given or self.root)) + (f" --dataset {self.name}" if self.name else "")
+        target, writes = "", f"(writes {self.root}/masks_fixed; originals are kept)"
+        if not has_mask_folder(self.root):
+            copy = self.root.with_name(self.root.name + "_fixed")
+            target, writes = f" --output-dir {shlex.quote(str(copy))}", "(writes a copy; originals are kept)"
+        return f"scratchfcn check-data --data {data} --fix {repair}{more}{target}   {writes}"
+
+
+def has_mask_folder(root: Path) -> bool:
+    """Whether there are `images` and `masks`, so that a folder `masks_fixed` can take the place of `masks`."""
+    return (root / "images").is_dir() and (root / "masks").is_dir()
+
+
+def explain(problems: Sequence[Problem], evidence: Evidence) -> list[Group]:
+    """Sort problems by kind and cause, and say of each group what is behind it."""
+    groups = []
+    for members in by_kind_and_cause(problems):
+        kind, key = members[0].kind, members[0].cause
+        known = FILES.get(key) if kind == "unreadable" else None
+        cause, fixes, repair = known or EXPLAIN.get(kind, _as_advised)(members, evidence)
+        fixes = [*fixes, *evidence.advice.get(kind, [])]
+        groups.append(Group(kind, members, cause, list(dict.fromkeys(fixes)), repair))
+    return groups
+
+
+# What a single file gives away (see bad_files.py).
+FILES: dict[str, Explained] = {
+    "git lfs": (
+        "the repository was cloned without its large files",
+        ["in the repository: git lfs install, then git lfs pull"],
+        "",
+    ),
+    "web page": (
+        "the server sent a page, most likely one that asks for a login or says that a limit is reached",
+        ["download these files again, in a browser or with the account they need"],
+        "",
+    ),
+    "message": (
+        "the server answered with a message of its own",
+        ["read the files as text, and download them again"],
+        "",
+    ),
+    "heic": ("telephones take pictures in this format", ["convert them to JPEG or PNG"], ""),
+    "archive": ("an archive was given the name of a picture", ["unpack it"], ""),
+    "pdf": ("", ["export the pages as PNG"], ""),
+    "zeros": ("the disk was full, or the copy was interrupted", ["copy or download these files again"], ""),
+    "empty": ("the disk was full, or the download was refused", ["copy or download these files again"], ""),
+    "cut short": (
+        "the copy or the download was interrupted",
+        ["copy or download these files again; a viewer that shows them may hide the damage"],
+        "",
+    ),
+    "missing": ("the link leads nowhere, or the file was removed meanwhile", ["put the files where they belong"], ""),
+    "forbidden": ("", ["give yourself the right to read them: chmod u+r"], ""),
+    "no picture": ("", ["replace these files, or remove them and what belongs to them"], ""),
+}
+
+
+def _as_advised(members: list[Problem], evidence: Evidence) -> Explained:
+    return "", [], ""
+
+
+def _colours(members: list[Problem], evidence: Evidence) -> Explained:
+    if members[0].cause == "photograph":
+        return (
+            "photographs lie where the masks should: are the two folders swapped?",
+            ["a mask is a PNG whose pixel values are class numbers"],
+            "",
+        )
+    colours = evidence.tally.colours
+    found = fitting(colours, evidence.root)
+    if not found:
+        known = f"no known palette has these colours: {most_frequent(colours)}"
+        return known, [f"{own_palette(evidence.root or Path())}; then {evidence.command('colours')}"], ""
+    titles = ", and also ".join(palette.title for palette, _ in found)
+    cause = f"they are the pictures that viewers show: {found[0][1]:.1%} of the pixels have the colours of {titles}"
+    if len(found) == 1:
+        return cause, [evidence.command("colours")], "colours"
+    fixes = [f"if {p.title}: {evidence.command('colours', f' --palette {p.name}')}" for p, _ in found]
+    return cause, fixes, ""
+
+
+def _order(members: list[Problem], evidence: Evidence) -> Explained:
+    cause = (
+        "the program that saved them sorted the palette anew, so the numbers changed while the picture looks the same"
+    )
+    return cause, [evidence.command("colours")], "colours"
+
+
+def _binary(members: list[Problem], evidence: Evidence) -> Explained:
+    return "", [evidence.command("binary")], "binary"
+
+
+def _size(members: list[Problem], evidence: Evidence) -> Explained:
+    return {
+        "exif": (
+            "the photographs carry a note (EXIF) that they are to be shown turned by 90°, and their masks were drawn "
+            "without looking at it",
+            [f"turns the masks likewise: {evidence.command('sizes')}"],
+            "sizes",
+        ),
+        "turned": (
+            "the one is as wide as the other is high: one of them was turned by 90°",
+            ["turn the mask, or the image; which way, a look at the two must tell"],
+            "",
+        ),
+        "scaled": (
+            "the masks have the shape of their images, but another resolution",
+            [f"enlarges or reduces the masks, without mixing ids: {evidence.command('sizes')}"],
+            "sizes",
+        ),
+        "shape": (
+            "the shapes differ: the one was cropped or stretched, or the two do not belong together; --fix sizes would "
+            "stretch the masks, which is right in one of these cases only",
+            [],
+            "sizes",
+        ),
+    }[members[0].cause]
+
+
+def _jpeg(members: list[Problem], evidence: Evidence) -> Explained:
+    return (
+        "JPEG changes numbers a little, which is no harm in a photograph and makes other classes of class ids",
+        ["save the masks again as PNG, from what the JPEGs were made of"],
+        "",
+    )
+
+
+def _deep(members: list[Problem], evidence: Evidence) -> Explained:
+    values = sorted(evidence.tally.deep)
+    renumber = evidence.command("renumber")
+    if members[0].cause == "fractions":
+        return "", ["save the masks with whole numbers, 8 bits"], ""
+    if members[0].cause == "depth":
+        return "more than 256 different values: a depth map, or numbers of instances", ["use masks of class ids"], ""
+    if all(24 <= value // 1000 <= 33 for value in values if value >= 1000):
+        cause = "values such as 26001 are Cityscapes' numbers of instances: class 26, the 2nd of them"
+        return cause, ["take the files that end in _labelIds.png"], ""
+    for factor, words in ((257, "scaled from 8 bits to 16"), (256, "moved up by 8 bits")):
+        if all(value % factor == 0 for value in values):
+            return f"all values are multiples of {factor}: ids {words}", [renumber], "renumber"
+    return f"values {as_set(values)} in all: ids spread out, to be told apart by eye", [renumber], "renumber"
+
+
+def _values(members: list[Problem], evidence: Evidence) -> Explained:
+    if blurred(evidence.tally.pixels):
+        return _smooth(members, evidence)
+    found = spread(evidence.tally.pixels, evidence.used)
+    if found is not None:
+        return _renumbered(found, evidence)
+    K, used = len(evidence.classes or ()), evidence.used
+    bad = [value for value in used if value >= K]
+    if bad == [K] and 0 not in used:
+        cause = f"the masks seem to count from 1 to {K}; subtract 1, so that the first class is 0"
+        return cause, [evidence.command("offbyone")], "offbyone"
+    as_classes = f"if {as_set(bad)} are classes, ask for {bad[-1] + 1} of them: --num-classes {bad[-1] + 1}"
+    listed = ",".join(str(value) for value in bad[:10])
+    as_void = f"if they mean 'not labelled', write ignore = {bad[:10]} into classes.toml, or give --ignore {listed}"
+    if bad == [K]:
+        cause = "one value too many: void, a class more, or ids that count from 1 with 0 for 'not labelled'"
+        return cause, [as_void, as_classes, f"if ids count from 1: {evidence.command('offbyone')}"], ""
+    if len(bad) == 1:
+        return f"{bad[0]} stands alone, far from the ids, as a void value does", [as_void, as_classes], ""
+    return "", [as_classes, as_void], ""
+
+
+def _classes(members: list[Problem], evidence: Evidence) -> Explained:
+    found = spread(evidence.tally.pixels, evidence.used)
+    if found is not None:
+        return _renumbered(found, evidence)
+    used = evidence.used
+    if len(used) == 2 and used[0] == 0:
+        cause = f"0 and {used[1]} only: this looks like a binary mask, in which {used[1]} stands for the object"
+        return cause, [evidence.command("renumber")], "renumber"
+    if len(used) > 2 and used[-1] > used[-2] + 1 and used[:-1] == list(range(len(used) - 1)):
+        return f"{used[-1]} stands alone, far from the ids 0..{used[-2]}, as a void value does", [], ""
+    return "", [], ""
+
+
+def _twice(members: list[Problem], evidence: Evidence) -> Explained:
+    return (
+        "a network is asked about images that it has learned, so its scores look better than it is",
+        ["leave each of these images in one split only"],
+        "",
+    )
+
+
+def _look_alike(members: list[Problem], evidence: Evidence) -> Explained:
+    cause = "saved again, or in another size; or frames of a camera that does not move"
+    return cause, ["look at them; an image belongs into one split only (--no-duplicates leaves this search out)"], ""
+
+
+def _repeated(members: list[Problem], evidence: Evidence) -> Explained:
+    fixes = ["remove all but one of each, unless they are meant to count several times"]
+    if any("masks differ" in problem.text for problem in members):
+        fixes.append("where the masks differ, a network is taught two answers to one question: decide for one")
+    return "", fixes, ""
+
+
+def _similar(members: list[Problem], evidence: Evidence) -> Explained:
+    return _look_alike(members, evidence)[0], ["look at them, and remove what is there twice"], ""
+
+
+def _from_one(members: list[Problem], evidence: Evidence) -> Explained:
+    fixes = [f"if ids count from 1: {evidence.command('offbyone')}", "if 0 is a class that does not occur, do nothing"]
+    return "the masks seem to count from 1, and class 0 would be learned for nothing", fixes, "offbyone"
+
+
+def _unlearnable(members: list[Problem], evidence: Evidence) -> Explained:
+    fixes = ["move some images that show them to the training split", "or take them out of the list of classes"]
+    return "nobody can learn what is never shown; the mean over all classes suffers", fixes, ""
+
+
+def _absent(members: list[Problem], evidence: Evidence) -> Explained:
+    return "", ["if they are not there by mistake, look for the images that show them"], ""
+
+
+def _renumbered(values: list[int], evidence: Evidence) -> Explained:
+    cause = f"the ids were spread out to be seen: {as_set(values)} stand for 0..{len(values) - 1}"
+    return cause, [evidence.command("renumber")], "renumber"
+
+
+def _smooth(members: list[Problem], evidence: Evidence) -> Explained:
+    cause = "a mask of 0 and 255 was scaled or saved with blurring; the values between are no classes, but edges"
+    return cause, [evidence.command("threshold")], "threshold"
+
+
+EXPLAIN: dict[str, Callable[[list[Problem], Evidence], Explained]] = {
+    "colours": _colours,
+    "order": _order,
+    "binary": _binary,
+    "size": _size,
+    "jpeg": _jpeg,
+    "deep": _deep,
+    "values": _values,
+    "classes": _classes,
+    "smooth": _smooth,
+    "shared": _twice,
+    "duplicate": _twice,
+    "near": _look_alike,
+    "repeated": _repeated,
+    "similar": _similar,
+    "from one": _from_one,
+    "unlearnable": _unlearnable,
+    "absent": _absent,
+}
+
+
+def spread(pixels: np.ndarray, used: Sequence[int]) -> list[int] | None:
+    """The values of classes, if they are ids spread out over 0..255 to be told apart by eye; else None.
+
+    Either evenly up to 255, which then is a class as well: {0, 85, 170, 255}, {0, 128, 255}. Or in steps of 2 and more,
+    half of which at least occur: {0, 40, 80, 160}.
+
+    Args:
+        pixels: (256,), how many pixels have each value.
+        used: the values except 255 and ignored ones.
+    """
+    whole = [*used, IGNORE] if pixels[IGNORE] else []
+    n = len(whole)
+    if 3 <= n <= 64 and all(abs(value - i * IGNORE / (n - 1)) <= 1 for i, value in enumerate(whole)):
+        return whole
+    step = int(np.gcd.reduce(list(used))) if used else 0
+    if len(used) >= 3 and used[0] == 0 and step >= 2 and used[-1] // step + 1 <= 2 * len(used):
+        return list(range(0, used[-1] + 1, step))
+    return None
+
+
+def blurred(pixels: np.ndarray) -> bool:
+    """Whether values are those of a black and white picture with blurred edges: (256,), pixels of each value.
+
+    Many values, of which 0 and 255 have nearly all pixels, and each of the others next to none.
+    """
+    between = pixels[1:IGNORE]
+    total = pixels.sum()
+    return bool((between > 0).sum() > 24 and between.sum() < 0.2 * total and between.max() < 0.02 * total)

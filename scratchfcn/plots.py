@@ -1,4 +1,4 @@
-"""Pictures of a run: the curves of its log, and its confusion matrix.
+"""Pictures of a run: the curves of its log, its confusion matrix, and its curves beside those of other runs.
 
 What to look for in the curves: a training loss that falls while the validation loss rises is over-fitting;
 two that lie flat from the start mean a learning rate that is too small, or a model that cannot learn (all
@@ -16,7 +16,8 @@ from a notebook.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ SCORES = {
     "mean_acc": ("mean accuracy", GREEN, "^"),
     "fw_iu": ("freq. weighted IU", PURPLE, "D"),
 }
+RUN_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 MOST_CELLS_WITH_TEXT = 25  # classes; beyond that the percentages would be too small to read
 DPI = 110
 
@@ -61,7 +63,7 @@ def plot_curves(log_csv_path: str | Path, png_path: str | Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    columns = _read_log(Path(log_csv_path))
+    columns = read_log(log_csv_path)
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _curves(left, columns, LOSSES, "loss")
@@ -77,8 +79,11 @@ def plot_curves(log_csv_path: str | Path, png_path: str | Path) -> None:
     _save(figure, png_path)
 
 
-def _read_log(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a log by name, as floats; a cell that is no number is NaN."""
+def read_log(path: str | Path) -> dict[str, np.ndarray]:
+    """The columns of a log by name, as floats (epochs,); a cell that is no number is NaN.
+
+    Errors: ValueError for a log without an epoch.
+    """
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "epoch" not in rows[0]:
@@ -120,6 +125,102 @@ def _mark_best(left: Axes, right: Axes, columns: dict[str, np.ndarray]) -> None:
         axes.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, zorder=1)
     right.plot([epoch], [value], marker="*", markersize=13, color=SCORES["mean_iu"][1], zorder=5)
     right.set_title(f"best: mean IU {value:.3f}, epoch {epoch:g}", loc="right", fontsize=10, color=GREY)
+
+
+# --- several runs -------------------------------------------------------------------------------------------
+
+STYLES = ("-", "--", ":", "-.")
+X_AXES = {"epoch": "epoch", "step": "training step", "hours": "hours of training"}
+
+
+def plot_runs(
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+    png_path: str | Path,
+    x: str = "epoch",
+    class_ius: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Draw several runs into one picture: mean IU on the validation set above, the losses below.
+
+    curves: name of each run → its columns "mean_iu", "train_loss", "val_loss" and the one that `x` names, (epochs,)
+    each; NaN is a gap. Each curve's best epoch has a star.
+    class_ius: class → IU of each run, in the order of `curves`; drawn as dots at the bottom.
+    """
+    from matplotlib.figure import Figure
+
+    class_height = 0 if not class_ius else 0.9 + 0.27 * len(class_ius)
+    names_height = 0.22 * -(-len(curves) // _name_columns(curves))
+    figure = Figure(figsize=(11, 7.2 + class_height + names_height), layout="constrained")
+    grid = figure.add_gridspec(3 if class_ius else 2, 2, height_ratios=[4, 3.2] + ([class_height] if class_ius else []))
+    panels = {
+        "mean_iu": (figure.add_subplot(grid[0, :]), "mean IU on the validation set"),
+        "train_loss": (figure.add_subplot(grid[1, 0]), "training loss"),
+        "val_loss": (figure.add_subplot(grid[1, 1]), "validation loss"),
+    }
+    for column, (axes, title) in panels.items():
+        _compare_curves(axes, curves, x, column, title)
+    if class_ius:
+        _compare_classes(figure.add_subplot(grid[2, :]), class_ius, len(curves))
+    handles = panels["mean_iu"][0].get_lines()[: len(curves)]
+    figure.legend(handles, curves, loc="outside lower center", ncols=_name_columns(curves), frameon=False, fontsize=9)
+    _save(figure, png_path)
+
+
+def _look(i: int) -> dict[str, Any]:
+    """Colour and dashes of run i: colours first, since they are easier to tell apart."""
+    return {"color": RUN_COLOURS[i % len(RUN_COLOURS)], "linestyle": STYLES[i // len(RUN_COLOURS) % len(STYLES)]}
+
+
+def _name_columns(curves: Mapping[str, Any]) -> int:
+    """How many names fit beside each other, beneath the picture."""
+    return max(1, min(6, len(curves), 120 // (max(map(len, curves), default=0) + 8)))
+
+
+def _compare_curves(
+    axes: Axes, curves: Mapping[str, Mapping[str, np.ndarray]], x: str, column: str, title: str
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    lowest, highest = math.inf, 0.0
+    for i, run in enumerate(curves.values()):
+        values = run[column]
+        marker = "o" if np.isfinite(values).sum() < 3 else ""  # a point alone makes no line
+        axes.plot(run[x], values, **_look(i), linewidth=1.7, marker=marker, markersize=4)
+        if np.isfinite(values).any():
+            lowest, highest = min(lowest, np.nanmin(values)), max(highest, np.nanmax(values))
+    if column == "mean_iu":  # after all lines, which the legend counts on
+        for i, run in enumerate(curves.values()):
+            if np.isfinite(run[column]).any():
+                best = int(np.nanargmax(run[column]))
+                axes.plot([run[x][best]], [run[column][best]], marker="*", markersize=12, color=_look(i)["color"])
+        axes.set_ylim(0, min(1.0, 1.15 * highest) or 1.0)
+    elif 0 < 30 * lowest < highest:  # a sum over pixels beside a mean, or a run that went astray
+        axes.set_yscale("log")
+    if not highest:
+        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=GREY)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlabel(X_AXES[x])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=x != "hours", min_n_ticks=1))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _compare_classes(axes: Axes, class_ius: Mapping[str, Sequence[float]], runs: int) -> None:
+    """A row for each class, and in it a dot for each run."""
+    rows = np.arange(len(class_ius))
+    table = np.array(list(class_ius.values()), np.float64)  # (K, runs)
+    for row, values in zip(rows, table, strict=True):
+        if np.isfinite(values).any():
+            axes.plot([np.nanmin(values), np.nanmax(values)], [row, row], color="#d0d0d0", linewidth=3, zorder=1)
+    for i in range(runs):
+        look = _look(i)
+        face = look["color"] if look["linestyle"] == "-" else "white"
+        axes.plot(table[:, i], rows, "o", color=look["color"], markerfacecolor=face, markersize=7, zorder=2)
+    axes.set_yticks(rows, list(class_ius), fontsize=9)
+    axes.set_ylim(len(class_ius) - 0.5, -0.5)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_title("IU of each class, in each run's best epoch", loc="left", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 # --- confusion matrix ---------------------------------------------------------------------------------------

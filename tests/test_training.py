@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from scratchfcn.training import (
     TrainingDiverged,
     load_network,
 )
+from scratchfcn.training import trainer as training
 from scratchfcn.training.prepare import resumed_trainer, run_folder_of
 from scratchfcn.weights import CheckpointError, load, save
 
@@ -190,6 +192,49 @@ def test_evaluation_equals_a_plain_computation(tmp_path: Path) -> None:
         if i == 1:
             np.testing.assert_array_equal(result.predictions[1], prediction)
     np.testing.assert_array_equal(result.confusion.matrix, counts)
+
+
+# --- loss sampling ------------------------------------------------------------------------------------------
+
+
+def test_labels_are_sampled_once_a_batch_and_only_to_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the loss before training, and not in validation."""
+    shares, sampled = [], training.sample_loss
+
+    def watched(labels: np.ndarray, p: float) -> np.ndarray:
+        kept = sampled(labels, p)
+        shares.append((kept != 255).mean())
+        return kept
+
+    monkeypatch.setattr(training, "sample_loss", watched)
+    make_trainer(tmp_path / "run", epochs=2, loss_sampling=0.25, accumulate=2).fit()
+    assert len(shares) == 8  # four batches an epoch, two of them a step
+    assert np.mean(shares) == pytest.approx(0.25, abs=0.02)
+
+
+def test_all_labels_need_no_chance(tmp_path: Path) -> None:
+    """A share of 1 draws nothing, so runs without sampling are what they were before there was any."""
+    trainer = make_trainer(tmp_path / "run", dropout=0.0)
+    batch = next(trainer.loader.epoch(0))
+    for share, draws in ((1.0, False), (0.5, True)):
+        trainer.config = replace(trainer.config, loss_sampling=share)
+        before = backend.generator().bit_generator.state
+        trainer.loss(sf.Tensor(batch.images), batch.labels)
+        assert (backend.generator().bit_generator.state != before) is draws
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [("mean", 1.0), ("sum", 0.25)])
+def test_a_sampled_loss_is_on_average_the_dense_one_or_its_share(tmp_path: Path, reduction: str, factor: float) -> None:
+    trainer = make_trainer(tmp_path / "run", dropout=0.0, reduction=reduction, batch_norm=False)
+    rng = np.random.default_rng(0)
+    trainer.network.model.score_fr.weight.data[...] = rng.normal(size=trainer.network.model.score_fr.weight.shape)
+    batch = next(trainer.loader.epoch(0))
+    x = sf.Tensor(batch.images)
+    dense = trainer.loss(x, batch.labels).item()
+    trainer.config = replace(trainer.config, loss_sampling=0.25)
+    draws = [trainer.loss(x, batch.labels).item() for _ in range(60)]
+    assert np.std(draws) > 0
+    assert np.mean(draws) == pytest.approx(factor * dense, rel=0.02)
 
 
 # --- resuming -----------------------------------------------------------------------------------------------

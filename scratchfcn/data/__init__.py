@@ -14,14 +14,22 @@ from .augment import (
     RandomScale,
     RandomWindow,
 )
-from .checking import Findings, Histogram, check_data, check_pairs, check_splits
+from .checking import (
+    Findings,
+    Histogram,
+    check_data,
+    check_pairs,
+    check_splits,
+    fix_binary,
+    fix_copy,
+    fix_masks,
+)
 from .datasets import Dataset
 from .errors import DataError
 from .images import list_images, read_image, read_label
 from .loader import Batch, Cached, Loader
 from .palette import IGNORE, Classes, voc_palette
 from .pictures import colourise, mosaic, overlay, save_mask
-from .repair import fix_binary
 from .sets import SETS, About, CamVid, Folder, PublishedSet, open_dataset, recognise, split_names
 from .shapes import Shapes
 from .transforms import (
@@ -75,6 +83,8 @@ __all__ = [
     "check_splits",
     "colourise",
     "fix_binary",
+    "fix_copy",
+    "fix_masks",
     "list_images",
     "mosaic",
     "normalise",

@@ -241,6 +241,11 @@ def _twice(members: list[Problem], evidence: Evidence) -> Explained:
     )
 
 
+def _shared(members: list[Problem], evidence: Evidence) -> Explained:
+    cause = "lists for cross-validation may; of what is trained on and what is measured on, none should"
+    return cause, [_twice(members, evidence)[1][0]], ""
+
+
 def _look_alike(members: list[Problem], evidence: Evidence) -> Explained:
     cause = "saved again, or in another size; or frames of a camera that does not move"
     return cause, ["look at them; an image belongs into one split only (--no-duplicates leaves this search out)"], ""
@@ -291,7 +296,7 @@ EXPLAIN: dict[str, Callable[[list[Problem], Evidence], Explained]] = {
     "values": _values,
     "classes": _classes,
     "smooth": _smooth,
-    "shared": _twice,
+    "shared": _shared,
     "duplicate": _twice,
     "near": _look_alike,
     "repeated": _repeated,

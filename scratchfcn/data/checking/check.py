@@ -42,7 +42,9 @@ class Findings:
 
     Attributes:
         root: the folder that was given.
+        folder: the one in which the data set was found, which may lie below.
         kind: what kind of data set it is.
+        counted: nothing but the masks says how many classes there are.
         splits: what was looked into, by name.
         overlapping: splits that were left out because they share images with others on purpose.
         problems: everything that is wrong, in the order of the splits.
@@ -55,7 +57,9 @@ class Findings:
     """
 
     root: Path
+    folder: Path
     kind: type[PublishedSet]
+    counted: bool
     splits: dict[str, Split]
     overlapping: list[str]
     problems: list[Problem]
@@ -116,10 +120,12 @@ def check_data(
         problems += [*split.problems, *binary_masks(split)]
     problems = _by_split(problems, list(opened.datasets))
     train = _to_train_on(opened, found)
-    warnings = look_alikes + about_classes(found, train, classes, opened.count_classes)
+    warnings = opened.warnings + look_alikes + about_classes(found, train, classes, opened.count_classes)
     return Findings(
         Path(root),
+        opened.root,
         opened.kind,
+        opened.count_classes,
         {split.name: split for split in found},
         opened.overlapping,
         problems,
@@ -203,11 +209,16 @@ def _read_all(
     workers: int | None,
     progress: Progress | None,
 ) -> None:
-    coloured = own_classes(opened.root) or (opened.kind.known_classes() if opened.kind is VOC2012 else None)
+    coloured = coloured_classes(opened.kind, opened.root)
     looks = [
         (split, Look(split.dataset, split.name, brightness, prints is not None, coloured=coloured)) for split in found
     ]
     _go_through(looks, prints, workers, progress)
+
+
+def coloured_classes(kind: type[PublishedSet], root: Path) -> Classes | None:
+    """The classes, where it is known which colours palette files give them: by classes.toml, or because it is VOC."""
+    return own_classes(root) or (kind.known_classes() if kind is VOC2012 else None)
 
 
 def _go_through(

@@ -26,7 +26,7 @@ KINDS = {
     "values": ("a mask has values that are no class", "{} masks have values that are no class"),
     "size": ("an image and its mask differ in size", "{} images and their masks differ in size"),
     "refused": ("a mask does not hold what it should", "{} masks do not hold what they should"),
-    "shared": ("two splits share images", "{} pairs of splits share images"),
+    "shared": ("two splits have images in common", "{} pairs of splits have images in common"),
     "duplicate": ("an image is in two splits", "{} images are in several splits"),
     "near": ("images of different splits look the same", "{} times images of different splits look the same"),
     "repeated": ("an image occurs several times in a split", "{} images occur several times in a split"),

@@ -35,6 +35,7 @@ class Opened:
         count_classes: nothing says how many classes there are, so the masks will be asked.
         ignore: values that mean "not labelled", beside those the data set has.
         problems: of splits that cannot be opened, and images and masks without partners.
+        warnings: of lists that name the same images.
         advice: what to do about them.
     """
 
@@ -48,6 +49,7 @@ class Opened:
     others: dict[str, Dataset] = field(default_factory=dict)
     overlapping: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     advice: dict[str, list[str]] = field(default_factory=dict)  # by kind of problem
 
 
@@ -73,7 +75,7 @@ def open_splits(
         _open(opened, split, num_classes)
     if count:
         _open_others(opened, [split for split in there if split not in opened.datasets])
-    opened.problems += _shared_images(opened)
+    opened.warnings += _shared_images(opened)
     return opened
 
 
@@ -101,7 +103,7 @@ def _open_others(opened: Opened, splits: Sequence[str]) -> None:
 
 
 def _shared_images(opened: Opened) -> list[Problem]:
-    """Lists of names may name an image twice. All of a split's images in another one are a choice, some a mistake."""
+    """Two lists may name the same images. All of one in the other is a choice; some of them may be a mistake."""
     files = {}
     for split, dataset in opened.datasets.items():
         if split not in opened.kind.about.overlapping:

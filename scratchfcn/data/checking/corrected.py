@@ -1,0 +1,373 @@
+"""Writing a corrected copy. The originals are never touched.
+
+There are two copies. `fix_masks` writes masks alone, into `masks_fixed` beside `masks`: whoever owns the data looks at
+them and swaps the two folders. It writes every mask or, if one of them does not fit, none. `fix_copy` writes a whole
+data set into a new folder, images and masks and classes.toml, in the layout of one's own folder, whichever layout it
+came from. Pairs that nothing can mend, because a file is damaged or missing, are left out of it, and named.
+
+Either copy is written under another name first and takes its own once it is whole, so a full disk or Ctrl-C leaves
+nothing half-finished behind.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...parallel import usable_cores
+from ..background import in_background
+from ..datasets import FilePairs
+from ..errors import DataError
+from ..images import list_images, read_label
+from ..palette import IGNORE, Classes
+from ..pictures import save_mask
+from ..sets import recognise
+from ..sets.folder import mask_folders
+from .check import Findings, check_data, coloured_classes
+from .conversion import KINDS, OF_VALUES, Conversion, Source, Survey, find_conversion
+from .palettes import OWN
+from .problems import Group, Problem
+
+Progress = Callable[[str, int, int], None]  # ("reading" or "writing", masks done, masks in all)
+
+ALL = "all"
+LEFT_OUT = ("unpaired", "unreadable", "jpeg", "refused", "size")  # pairs that a copy can do without
+NO_HINDRANCE = ("duplicate", "near")  # a copy of what is in two splits is in two splits
+MENDED_BY = {
+    "binary": {"binary"},
+    "colours": {"colours"},
+    "order": {"colours"},
+    "deep": {"renumber"},
+    "smooth": {"threshold"},
+    "values": {"offbyone", "renumber", "threshold"},
+    "classes": {"offbyone", "renumber", "threshold", "colours"},
+    "size": {"sizes"},
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One mask: where it is, where its copy goes, and the image it belongs to."""
+
+    mask: Path
+    mask_to: Path
+    image: Path | None
+    image_to: Path | None = None
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What `fix_copy` wrote.
+
+    Attributes:
+        folder: into which.
+        kinds: which repairs were made.
+        pairs: how many pairs each split has.
+        left_out: what is wrong with the pairs that it lacks.
+        classes: what the ids mean.
+    """
+
+    folder: Path
+    kinds: tuple[str, ...]
+    pairs: dict[str, int]
+    left_out: list[Problem]
+    classes: Classes
+
+
+def fix_binary(root: str | Path, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write every mask of `root/masks/{split}` to `root/masks_fixed/{split}` as PNG, with 1 in place of 255.
+
+    Args:
+        root: the data set's folder.
+        progress: called with (masks done, masks in all).
+
+    Returns:
+        the folder written to.
+
+    Raises:
+        DataError: a mask cannot be read, or holds something else than 0 and 255 and so is not that mistake;
+            or `masks_fixed` is there already. In all three cases nothing has been written.
+    """
+
+    def writing(what: str, done: int, total: int) -> None:
+        if progress is not None and what == "writing":
+            progress(done, total)
+
+    return fix_masks(root, ["binary"], progress=writing)
+
+
+def fix_masks(
+    root: str | Path,
+    kinds: Sequence[str],
+    palette: str | None = None,
+    values: Sequence[int] | None = None,
+    ignore: Sequence[int] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write every mask of `root/masks/{split}`, mended, to `root/masks_fixed/{split}` as PNG.
+
+    Where the colours of a palette say what the classes are, and there is no classes.toml, one is written into
+    `masks_fixed` as well.
+
+    Args:
+        root: the data set's folder.
+        kinds: what to mend; see `conversion.KINDS`.
+        palette: for "colours", the name of the palette; None to recognise it.
+        values: for "renumber", the value of each class, in order; None to work it out.
+        ignore: values that mean "not labelled".
+        workers: threads; None for as many as there are cores.
+        progress: called with ("reading" or "writing", masks done, masks in all).
+
+    Returns:
+        the folder written to.
+
+    Raises:
+        DataError: an unknown kind, or several that contradict each other; no folder `masks`; `masks_fixed` is there
+            already; or every mask that cannot be mended. Nothing has been written then.
+    """
+    kinds = refuse_unknown_kinds(kinds)
+    root = Path(root)
+    target = root / "masks_fixed"
+    _refuse_existing(target)
+    folders = mask_folders(root / "masks")
+    jobs = [job for folder in folders for job in _jobs_of_folder(root, folder)]
+    if not jobs:
+        raise DataError(f"{root / 'masks'}: no masks to mend", "for another layout: --output-dir DIR")
+    declared = Classes.from_toml(root / OWN) if (root / OWN).exists() else None
+    ignored = frozenset({IGNORE, *ignore, *(declared.ignored_values if declared else ())})
+    coloured = coloured_classes(*recognise(root)) if (root / "images").is_dir() else None
+    source = Source(root, read_label, declared, ignored, coloured)
+    conversion = _find(source, kinds, jobs, palette, values, workers, progress)
+    with new_folder(target) as folder:
+        _write(jobs, conversion, folder, conversion.classes or Classes.numbered(IGNORE), workers, progress)
+        if conversion.palette is not None and declared is None:
+            (folder / OWN).write_text(classes_toml(conversion.classes), encoding="utf-8")
+    return target
+
+
+def fix_copy(
+    root: str | Path,
+    target: str | Path,
+    kinds: Sequence[str],
+    splits: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    name: str | None = None,
+    ignore: Sequence[int] = (),
+    palette: str | None = None,
+    values: Sequence[int] | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Copy:
+    """Write a whole corrected data set into a new folder, and check that it is sound.
+
+    Images are copied, byte by byte; masks are written anew, as PNGs of ids. What cannot be mended is left out.
+
+    Args:
+        root, splits, num_classes, name, ignore: see `check_data`.
+        target: the new folder.
+        kinds: what to mend, see `conversion.KINDS`; ["all"] for what `check_data` finds and knows how to mend, except
+            "sizes", which must be asked for.
+        palette, values, workers, progress: see `fix_masks`.
+
+    Raises:
+        DataError: an unknown kind; `target` is there already; something is wrong that these kinds do not mend and that
+            is not one pair's alone; or nothing would be left of a split. Nothing has been written then.
+    """
+    target = Path(target)
+    _refuse_existing(target)
+    reading = None if progress is None else lambda split, done, total: progress(f"checking {split}", done, total)
+    found = check_data(root, splits, num_classes, name, ignore, False, False, workers, reading)
+    kinds = _all_kinds(found, kinds) if ALL in kinds else refuse_unknown_kinds(kinds)
+    left_out = _left_out(found, kinds)
+    jobs = _jobs_of_splits(found, left_out)
+    ignored = frozenset({IGNORE, *ignore, *(found.classes.ignored_values if found.classes else ())})
+    datasets = [split.dataset for split in found.splits.values()]
+    declared = None if found.counted else found.classes
+    source = Source(found.folder, _reader(datasets), declared, ignored, coloured_classes(found.kind, found.folder))
+    conversion = _find(source, kinds, jobs, palette, values, workers, progress)
+    classes = conversion.classes or found.classes or Classes.numbered(2)
+    with new_folder(target) as folder:
+        _write(jobs, conversion, folder, classes, workers, progress)
+        (folder / OWN).write_text(classes_toml(classes), encoding="utf-8")
+        _refuse_unsound(folder, target)
+    pairs = {split: sum(job.mask_to.parent.name == split for job in jobs) for split in found.splits}
+    return Copy(target, tuple(kinds), pairs, left_out, classes)
+
+
+def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
+    """The kinds, each once; DataError for one that does not exist, and for two that give values different meanings."""
+    for kind in kinds:
+        if kind not in KINDS:
+            near = difflib.get_close_matches(kind, [*KINDS, ALL], 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise DataError(f"--fix {kind!r} is not known; {hint}there are {', '.join(KINDS)} and {ALL}")
+    kinds = list(dict.fromkeys(kinds))
+    of_values = [kind for kind in kinds if kind in OF_VALUES]
+    if len(of_values) > 1:
+        raise DataError(f"--fix {','.join(of_values)}: each gives the values another meaning; choose one")
+    if not kinds:
+        raise DataError("--fix: nothing to mend is named", f"there are {', '.join(KINDS)} and {ALL}")
+    return kinds
+
+
+def _all_kinds(found: Findings, kinds: Sequence[str]) -> list[str]:
+    """What the check has found and knows how to mend; sizes only if they were asked for beside."""
+    mendable = [group.repair for group in found.groups if group.repair and group.repair != "sizes"]
+    kinds = [*mendable, *(kind for kind in kinds if kind != ALL)]
+    return refuse_unknown_kinds(kinds or ["extension"])
+
+
+def _left_out(found: Findings, kinds: Sequence[str]) -> list[Problem]:
+    """What is wrong with single pairs and stays so. Whatever else stays wrong is a reason to stop."""
+    stays = [group for group in found.groups if not _mends(group, kinds) and group.kind not in NO_HINDRANCE]
+    stops = [group for group in stays if group.kind not in LEFT_OUT]
+    if stops:
+        problems = [problem.text for group in stops for problem in group.problems]
+        raise DataError(problems, dict.fromkeys(line for group in stops for line in group.fixes))
+    return [problem for group in stays for problem in group.problems]
+
+
+def _mends(group: Group, kinds: Sequence[str]) -> bool:
+    if group.kind == "size" and group.problems[0].cause == "turned":
+        return False
+    if group.kind == "classes":
+        return not MENDED_BY["classes"].isdisjoint(kinds)
+    return bool(MENDED_BY.get(group.kind, set()) & set(kinds))
+
+
+def _jobs_of_folder(root: Path, folder: Path) -> list[Job]:
+    images = root / "images" / folder.name
+    image_of = {path.stem: path for path in list_images(images)} if images.is_dir() else {}
+    return [Job(p, Path(folder.name, f"{p.stem}.png"), image_of.get(p.stem)) for p in list_images(folder)]
+
+
+def _jobs_of_splits(found: Findings, left_out: Sequence[Problem]) -> list[Job]:
+    broken = {(problem.split, problem.index) for problem in left_out}
+    jobs = []
+    for split in found.splits.values():
+        before = len(jobs)
+        for i in range(len(split.dataset)):
+            if (split.name, i) not in broken:
+                image, mask = split.dataset.files(i)
+                stem = split.dataset.name(i)
+                image_to = Path("images", split.name, stem + image.suffix)
+                jobs.append(Job(mask, Path("masks", split.name, f"{stem}.png"), image, image_to))
+        if len(jobs) == before:
+            raise DataError(f"{split.name}: no pair would be left in a corrected copy", "--split leaves this split out")
+    return jobs
+
+
+def _reader(datasets: Sequence[FilePairs]) -> Callable[[Path], np.ndarray]:
+    return datasets[0].read_values if datasets else read_label  # all splits of a data set read alike
+
+
+def _find(
+    source: Source,
+    kinds: Sequence[str],
+    jobs: Sequence[Job],
+    palette: str | None,
+    values: Sequence[int] | None,
+    workers: int | None,
+    progress: Progress | None,
+) -> Conversion:
+    """Read all masks, find the rule, and see that it fits each of them."""
+
+    def look(job: Job) -> tuple[Survey, list[str]]:
+        survey = Survey()
+        try:
+            survey.add(source.contents(job.mask, kinds))
+        except DataError as error:
+            return survey, error.problems
+        return survey, []
+
+    survey, of_each, problems = Survey(), [], []
+    for done, (held, wrong) in enumerate(_in_threads(look, jobs, workers), 1):
+        survey.values.update(held.values)
+        survey.colours.update(held.colours)
+        of_each.append(held)
+        problems += wrong
+        if progress is not None:
+            progress("reading", done, len(jobs))
+    if problems:
+        raise DataError(problems, "replace these files; or --fix all --output-dir DIR writes a copy without them")
+    conversion = find_conversion(source, kinds, survey, palette, values)
+    problems = [text for job, held in zip(jobs, of_each, strict=True) for text in conversion.misfits(job.mask, held)]
+    if problems:
+        raise DataError(problems, "choose another --fix, or a --palette or --values to go with it")
+    return conversion
+
+
+def _write(
+    jobs: Sequence[Job],
+    conversion: Conversion,
+    folder: Path,
+    classes: Classes,
+    workers: int | None,
+    progress: Progress | None,
+) -> None:
+    def write(job: Job) -> list[str]:
+        for path in (job.mask_to, job.image_to):
+            if path is not None:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_mask(folder / job.mask_to, conversion(job.mask, job.image), classes)
+        except DataError as error:
+            return error.problems
+        if job.image_to is not None:
+            shutil.copy2(job.image, folder / job.image_to)
+        return []
+
+    problems = []
+    for done, wrong in enumerate(_in_threads(write, jobs, workers), 1):
+        problems += wrong
+        if progress is not None:
+            progress("writing", done, len(jobs))
+    if problems:
+        raise DataError(problems, "nothing has been written")
+
+
+def _in_threads(function: Callable, jobs: Sequence[Job], workers: int | None) -> Iterator:
+    workers = usable_cores() if workers is None else workers
+    return in_background(function, jobs, workers, ahead=4 * max(1, workers))
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise DataError(f"{target}: is there already", "look at it, then remove or rename it")
+
+
+def _refuse_unsound(folder: Path, target: Path) -> None:
+    found = check_data(folder, duplicates=False, brightness=False)
+    if not found.sound:
+        texts = [problem.text.replace(str(folder), str(target)) for problem in found.problems]
+        raise DataError(["the copy would not be sound, so it was not written:", *texts])
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name `target` at the end of the block; an exception leaves nothing behind."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        os.rename(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def classes_toml(classes: Classes) -> str:
+    """The text of a classes.toml."""
+    names = ", ".join(json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f") for name in classes.names)
+    colours = ", ".join(f'"#{r:02x}{g:02x}{b:02x}"' for r, g, b in classes.colours.tolist())
+    return f"names = [{names}]\ncolours = [{colours}]\n"

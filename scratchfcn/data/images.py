@@ -17,6 +17,8 @@ from .errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
+ROWS = 256  # of a picture that are copied at a time
+
 # What Pillow's readers raise for damaged files; which of them depends on the format and on where the damage
 # is.
 _DAMAGE = (
@@ -49,7 +51,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     picture = _open(Path(path))
     try:
-        return np.array(_to_rgb(picture, path))  # (H, W, 3)
+        return _pixels(_to_rgb(picture, path))
     except DataError:
         raise
     except _DAMAGE as error:
@@ -149,12 +151,21 @@ def _to_rgb(picture: Image.Image, path: str | Path) -> Image.Image:
         problem = f"{path}: pixels are floating-point numbers, so nothing says which is black and which is white"
         raise DataError(problem, "save it with 8 or 16 bits per channel")
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")  # which would copy
     # Beneath transparent pixels lie colours nobody was meant to see. White is what viewers and paper put
     # there.
     picture = picture.convert("RGBA")
     white = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """An RGB picture as uint8 (H, W, 3). In blocks of rows, since Pillow's way makes two copies of the whole."""
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, ROWS):
+        bottom = min(top + ROWS, picture.height)
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return pixels
 
 
 def _sixteen_to_eight_bits(picture: Image.Image, path: str | Path) -> Image.Image:

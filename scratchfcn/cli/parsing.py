@@ -1,5 +1,6 @@
 """From options to settings: sizes written as WIDTHxHEIGHT, ranges as LOW-HIGH, mask values as 0,11, and files."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,34 @@ def given_settings(options: dict[str, Any]) -> dict[str, Any]:
 def all_settings(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """The settings of a --config file, and on top of them those given as options.
 
-    Folders and files are made absolute, so that a run can be resumed, and repeated, from anywhere.
+    Folders and files are made absolute, so that a run can be resumed, and repeated, from anywhere. Those in the file
+    are relative to the file, so that it means the same wherever one stands; those in options to the current folder.
     """
-    from ..training import SHAPES
-
     settings = Config.read(file) if file else {}
+    settings |= {name: beside(file, name, settings[name]) for name in files_in(settings)}
     if "class_weights" in given:  # the numbers kept with a file of weights are of no other one
         settings.pop("class_weight_values", None)
     settings |= given
-    paths = [name for name in ("data", "init") if settings.get(name) not in (None, "", SHAPES)]
-    if str(settings.get("class_weights")).endswith(".toml"):
-        paths.append("class_weights")
-    return settings | {name: str(Path(settings[name]).resolve()) for name in paths}
+    return settings | {name: str(Path(settings[name]).resolve()) for name in files_in(settings)}
+
+
+def files_in(settings: dict[str, Any]) -> list[str]:
+    """Names of the settings that are a folder or a file."""
+    from ..training import SHAPES
+
+    names = [name for name in ("data", "init") if settings.get(name) not in (None, "", SHAPES)]
+    return names + ["class_weights"] * str(settings.get("class_weights")).endswith(".toml")
+
+
+def beside(file: Path, name: str, text: str) -> str:
+    """The path that `text` means in a file of settings: relative to that file.
+
+    Errors: SettingError where there is nothing, but something in the current folder; whoever wrote it meant that.
+    """
+    path, here = file.resolve().parent / Path(text).expanduser(), Path(text).resolve()
+    if not path.exists() and here.exists():
+        raise SettingError(
+            f"{file}: {name} = {text!r} is relative to the file and means {path}, which does not exist\n"
+            f"  fix: {name} = {os.path.relpath(here, file.resolve().parent)!r}, or --{name.replace('_', '-')} {text}"
+        )
+    return str(path.resolve())

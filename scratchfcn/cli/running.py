@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .. import backend
 from ..data import Histogram, recognise
+from ..files import only_one_process
 from ..training import (
     MAY_CHANGE,
     SHAPES,
@@ -30,6 +31,7 @@ from ..training.config import flag
 from ..training.prepare import Data
 from .console import make_console
 from .errors import LATEST
+from .origin import origin
 from .progress import Bar, TrainingDisplay
 
 
@@ -45,7 +47,7 @@ def start_run(config: Config, folder: RunFolder, device: str) -> None:
         trainer, report = new_trainer(config, data, folder, device, display)
         if report is not None:
             console.print(f"weights from {config.init}: {report}")
-        folder.create(trainer.config)
+        folder.create(trainer.config, origin(device, data.train, data.val, config.init))
         console.print(f"some images with their masks: {folder.draw_data(data.train, examples(data.train, 6))}")
         say_what_is_done_to_it(trainer, console)
         count = sum(p.size for p in trainer.network.model.parameters())
@@ -99,6 +101,10 @@ def resume_run(
         if trainer.progress.epoch >= trainer.config.epochs:
             console.print(f"{trainer.folder.path}: all {trainer.config.epochs} epochs are done; nothing to resume")
             return
+        progress, changed = trainer.progress, [f"{flag(name)} {value}" for name, value in given.items()]
+        where = f"resumed at epoch {progress.epoch + 1}, step {progress.step + 1}"
+        with only_one_process(trainer.folder.path):
+            trainer.folder.add_remarks(["", ", ".join([where, *changed]), *origin(device)])
         run(trainer, console)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -194,8 +192,9 @@ def write_json(path: Path, result: Evaluation, images: Dataset, settings: dict[s
     """All figures as JSON; null where there is no number."""
     from ..files import replacing
     from ..reports.val_report import figures
+    from .origin import command_line
 
-    text = json.dumps(figures(result, images.classes, settings, command()), indent=1, allow_nan=False)
+    text = json.dumps(figures(result, images.classes, settings, command_line()), indent=1, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -212,14 +211,10 @@ def write_report(
     from ..reports.page import write_page
     from ..reports.val_report import val_page
     from ..training.run_folder import free_path
+    from .origin import command_line
 
     if path is None:
         path = weights.parent / f"report_{settings['split'].replace('/', '_')}.html"
     data = Path(settings["data"]).resolve().name if images.root else settings["data"]
     title = f"{weights.resolve().parent.name}/{weights.name} on {data}, {settings['split']}"
-    return write_page(free_path(path), val_page(result, images, extremes, settings, command(), title))
-
-
-def command() -> str:
-    """The command line that was given, to be pasted into a shell."""
-    return shlex.join(["scratchfcn", *sys.argv[1:]])
+    return write_page(free_path(path), val_page(result, images, extremes, settings, command_line(), title))

@@ -217,7 +217,9 @@ class Config:
         known = {f.name: f for f in fields(Config)}
         for name, value in table.items():
             if name not in known:
-                raise SettingError(f"{path}: there is no setting {name!r}; known are {', '.join(known)}")
+                near = get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}? " if near else ""
+                raise SettingError(f"{path}: there is no setting {name!r}; {hint}known are {', '.join(known)}")
             table[name] = _typed(f"{path}: {name}", value, str(known[name].type))
         return table
 

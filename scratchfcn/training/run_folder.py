@@ -54,12 +54,21 @@ class RunFolder:
         """The settings of the run, or None where the folder says nothing of them."""
         return Config(**Config.read(self.config)) if self.config.exists() else None
 
-    def create(self, config: Config) -> None:
-        """Make the folder for a new run. Errors: SettingError where there is a run already; it is left alone."""
+    def create(self, config: Config, remarks: Sequence[str] = ()) -> None:
+        """Make the folder for a new run. remarks: lines for people, which stand as comments above the settings.
+
+        Errors: SettingError where there is a run already; it is left alone.
+        """
         self.refuse_if_used()
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.config) as file:
-            file.write_text(config.to_toml(), encoding="utf-8")
+            file.write_text(comments(remarks) + config.to_toml(), encoding="utf-8")
+
+    def add_remarks(self, remarks: Sequence[str]) -> None:
+        """Add comments below the settings of a run that goes on; the settings stay as they are."""
+        text = self.config.read_text(encoding="utf-8")
+        with replacing(self.config) as file:
+            file.write_text(text.rstrip("\n") + "\n" + comments(remarks), encoding="utf-8")
 
     def refuse_if_used(self) -> None:
         """SettingError where the folder holds a run, or is none."""
@@ -133,6 +142,16 @@ def free_run_folder(parent: str | Path = "runs", name: str = "exp") -> Path:
     while (Path(parent) / f"{name}{number}").exists():
         number += 1
     return Path(parent) / f"{name}{number}"
+
+
+def comments(lines: Sequence[str]) -> str:
+    """The lines as comments of a TOML file: one line each, whatever characters a path or a command may hold."""
+
+    def is_plain(c: str) -> bool:  # neither a control character nor a byte that is no text
+        return ord(c) >= 32 and ord(c) != 127 and not 0xD800 <= ord(c) <= 0xDFFF
+
+    plain = ("".join(c if is_plain(c) else c.encode("unicode_escape").decode() for c in line) for line in lines)
+    return "".join(f"# {line}".rstrip() + "\n" for line in plain)
 
 
 def free_path(path: str | Path) -> Path:

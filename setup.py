@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 CAFFE = ["protobuf>=5,<8"]
 MAT = ["scipy>=1.11,<2"]  # reads the .mat files of SBD, PASCAL-Context, NYUDv2 and SIFT Flow
 ONNX = ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"]
+VIDEO = ["av>=14.2,<19"]  # FFmpeg's libraries; 19 will change how it counts time
 TEST = [
     "pytest>=8",
     "pytest-xdist>=3.5",
@@ -21,6 +22,7 @@ TEST = [
     *CAFFE,
     *MAT,
     *ONNX,
+    *VIDEO,
 ]
 
 setup(
@@ -56,6 +58,7 @@ setup(
         "caffe": CAFFE,
         "mat": MAT,
         "onnx": ONNX,
+        "video": VIDEO,
         "test": TEST,
     },
     entry_points={"console_scripts": ["scratchfcn=scratchfcn.cli:main"]},

@@ -25,6 +25,7 @@ from ..backend import DeviceError
 USER_ERRORS = (ValueError, DeviceError, FloatingPointError, MemoryError, OSError)
 EXIT_USER, EXIT_STOPPED = 2, 130
 LATEST = "latest"  # what --resume means without a path
+ALONE = {("train", "--resume"): LATEST, ("check-data", "--report"): "check-data.html"}
 REPORT = "This is a mistake in scratchfcn, not in what you did. Please report it, with the lines above and the command."
 
 
@@ -32,13 +33,13 @@ class Commands(TyperGroup):
     """The group of all commands: runs one of them and turns what it raises into a message and an exit status."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Let --debug stand anywhere: people add it at the end of the line that has just failed. And let
-        train's --resume stand alone, which options with a value cannot do by themselves."""
+        """Let --debug stand anywhere: people add it at the end of the line that has just failed. And let some
+        options stand alone, which those with a value cannot do by themselves."""
         args.sort(key=lambda arg: arg != "--debug")  # stable: everything else keeps its order
         command = next((arg for arg in args if not arg.startswith("-")), None)
         for i, arg in reversed(list(enumerate(args))):
-            if command == "train" and arg == "--resume" and (i + 1 == len(args) or args[i + 1].startswith("-")):
-                args.insert(i + 1, LATEST)
+            if (command, arg) in ALONE and (i + 1 == len(args) or args[i + 1].startswith("-")):
+                args.insert(i + 1, ALONE[command, arg])
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

@@ -117,4 +117,10 @@ def _too_large(values: np.ndarray) -> Wrong:
     if (found != np.round(found)).any():
         return Wrong("deep", "fractions")
     table = dict(zip(found[:1000].astype(np.int64).tolist(), counts[:1000].tolist(), strict=True))
-    return Wrong("deep", "depth" if len(found) > 256 else "", values=table)
+    cause = "depth" if len(found) > 256 else "bits" if scaled_up(found) else ""
+    return Wrong("deep", cause, values=table)
+
+
+def scaled_up(values: np.ndarray) -> int:
+    """By what values of 16 bits are ids of 8 bits made large: 257 (65535 is 255 · 257) or 256; 0 if they are not."""
+    return next((factor for factor in (257, 256) if not (values % factor).any()), 0)

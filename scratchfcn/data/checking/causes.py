@@ -51,15 +51,25 @@ class Evidence:
         return [value for value in self.tally.values if value not in self.ignored]
 
     def command(self, repair: str, more: str = "") -> str:
-        """The command that mends it, ready to be pasted."""
+        """The command that mends masks, ready to be pasted."""
         if self.root is None:
             return f"mend the masks as scratchfcn check-data --fix {repair} does"
-        data = shlex.quote(str(self.given or self.root)) + (f" --dataset {self.name}" if self.name else "")
-        target, writes = "", f"(writes {self.root}/masks_fixed; originals are kept)"
         if not has_mask_folder(self.root):
-            copy = self.root.with_name(self.root.name + "_fixed")
-            target, writes = f" --output-dir {shlex.quote(str(copy))}", "(writes a copy; originals are kept)"
-        return f"scratchfcn check-data --data {data} --fix {repair}{more}{target}   {writes}"
+            return self.copying(repair, more)
+        fix = f"scratchfcn check-data {self._data} --fix {repair}{more}"
+        return f"{fix}   (writes {self.root}/masks_fixed; originals are kept)"
+
+    def copying(self, repair: str, more: str = "") -> str:
+        """The command that writes a whole corrected copy."""
+        if self.root is None:
+            return f"write a copy as scratchfcn check-data --fix {repair} does"
+        where = (self.given or self.root).absolute()
+        copy = shlex.quote(str(where.with_name(where.name + "_fixed")))
+        return f"scratchfcn check-data {self._data} --fix {repair}{more} --output-dir {copy}   (originals are kept)"
+
+    @property
+    def _data(self) -> str:
+        return f"--data {shlex.quote(str(self.given or self.root))}" + (f" --dataset {self.name}" if self.name else "")
 
 
 def has_mask_folder(root: Path) -> bool:
@@ -129,7 +139,7 @@ def _colours(members: list[Problem], evidence: Evidence) -> Explained:
         known = f"no known palette has these colours: {most_frequent(colours)}"
         return known, [f"{own_palette(evidence.root or Path())}; then {evidence.command('colours')}"], ""
     titles = ", and also ".join(palette.title for palette, _ in found)
-    cause = f"they are the pictures that viewers show: {found[0][1]:.1%} of the pixels have the colours of {titles}"
+    cause = f"they are the pictures that viewers show: {found[0][1]:.1%} of the pixels have a colour of {titles}"
     if len(found) == 1:
         return cause, [evidence.command("colours")], "colours"
     fixes = [f"if {p.title}: {evidence.command('colours', f' --palette {p.name}')}" for p, _ in found]
@@ -158,7 +168,7 @@ def _size(members: list[Problem], evidence: Evidence) -> Explained:
         "turned": (
             "the one is as wide as the other is high: one of them was turned by 90°",
             ["turn the mask, or the image; which way, a look at the two must tell"],
-            "",
+            "",  # not even by --fix sizes
         ),
         "scaled": (
             "the masks have the shape of their images, but another resolution",
@@ -192,9 +202,8 @@ def _deep(members: list[Problem], evidence: Evidence) -> Explained:
     if all(24 <= value // 1000 <= 33 for value in values if value >= 1000):
         cause = "values such as 26001 are Cityscapes' numbers of instances: class 26, the 2nd of them"
         return cause, ["take the files that end in _labelIds.png"], ""
-    for factor, words in ((257, "scaled from 8 bits to 16"), (256, "moved up by 8 bits")):
-        if all(value % factor == 0 for value in values):
-            return f"all values are multiples of {factor}: ids {words}", [renumber], "renumber"
+    if members[0].cause == "bits":
+        return "all values are ids times 257 or 256: scaled from 8 bits to 16", [evidence.command("bits")], "bits"
     return f"values {as_set(values)} in all: ids spread out, to be told apart by eye", [renumber], "renumber"
 
 
@@ -236,8 +245,8 @@ def _classes(members: list[Problem], evidence: Evidence) -> Explained:
 def _twice(members: list[Problem], evidence: Evidence) -> Explained:
     return (
         "a network is asked about images that it has learned, so its scores look better than it is",
-        ["leave each of these images in one split only"],
-        "",
+        ["leave each of these images in one split only", evidence.copying("duplicates")],
+        "duplicates",
     )
 
 
@@ -248,7 +257,8 @@ def _shared(members: list[Problem], evidence: Evidence) -> Explained:
 
 def _look_alike(members: list[Problem], evidence: Evidence) -> Explained:
     cause = "saved again, or in another size; or frames of a camera that does not move"
-    return cause, ["look at them; an image belongs into one split only (--no-duplicates leaves this search out)"], ""
+    look = "look at them; an image belongs into one split only (--no-duplicates leaves this search out)"
+    return cause, [look, evidence.copying("duplicates")], "duplicates"
 
 
 def _repeated(members: list[Problem], evidence: Evidence) -> Explained:

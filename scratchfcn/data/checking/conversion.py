@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..images import read_image
 from ..palette import IGNORE, Classes
 from ..transforms import resize_label
-from .bad_files import count_colours, why_no_mask
+from .bad_files import count_colours, scaled_up, why_no_mask
 from .causes import spread
 from .pair import known_values, orientation
 from .palettes import Palette, classes_used, find_palette, ids_of, in_another_order, most_frequent
@@ -30,9 +30,11 @@ KINDS = {
     "colours": "pictures of colours become ids, by classes.toml's colours or a --palette",
     "offbyone": "ids that count from 1 count from 0, and what was 0 is ignored (255)",
     "renumber": "values spread out to be seen (0, 85, 170 …) become 0, 1, 2 …",
+    "bits": "masks of 16 bits, whose values are ids times 257 or 256, become masks of 8",
     "threshold": "grey masks with blurred edges become 0 and 1, divided at 128",
     "extension": "masks of any format become PNGs",
     "sizes": "masks take the size of their images: turned as the EXIF note says, or resized (nearest)",
+    "duplicates": "images of several splits stay in one of them: the one to train on, if they are in it",
 }
 OF_VALUES = ("binary", "offbyone", "renumber", "threshold")  # one of these at a time: each says what values mean
 TURNS = {  # what makes a photograph upright whose EXIF orientation is 5..8
@@ -76,7 +78,10 @@ class Source:
             wrong = why_no_mask(path)
             if wrong.kind == "colours" and wrong.colours and "colours" in kinds:
                 return read_image(path)
-            if wrong.kind == "deep" and wrong.values and not wrong.cause and "renumber" in kinds:
+            if wrong.kind == "deep" and wrong.cause == "bits" and "bits" in kinds:
+                values = _deep_values(path)
+                return values // scaled_up(values)
+            if wrong.kind == "deep" and wrong.cause in ("", "bits") and "renumber" in kinds:
                 return _deep_values(path)
             raise
         return read_image(path) if "colours" in kinds and self._is_reordered(path, values) else values
@@ -250,7 +255,11 @@ def _renumbered(source: Source, survey: Survey, given: Sequence[int] | None) -> 
 
 
 def _values_of_classes(source: Source, survey: Survey) -> list[int]:
-    """Which values stand for classes 0, 1, 2 …: evenly spaced ones, with gaps filled; or else all that occur."""
+    """Which values stand for classes 0, 1, 2 …: evenly spaced ones, with gaps filled; or else all that occur.
+
+    Raises:
+        DataError: the masks hold no class; or not as many values as there are classes, and no order to be seen in them.
+    """
     used = sorted(value for value in survey.values if value not in source.ignored)
     if not used:
         raise DataError(f"{source.root}: the masks hold nothing but ignored values, so there is nothing to renumber")
@@ -258,11 +267,13 @@ def _values_of_classes(source: Source, survey: Survey) -> list[int]:
         pixels = np.zeros(256, np.int64)
         for value, count in survey.values.items():
             pixels[value] = count
-        return spread(pixels, used) or used
-    for step in (257, 256):  # 8 bits scaled to 16, or moved up by 8 bits
-        if all(value % step == 0 for value in used):
-            return list(range(0, used[-1] + 1, step))
-    return used
+        found = spread(pixels, used)
+    else:
+        found = None
+    if found is None and source.classes is not None and len(source.classes) != len(used):
+        problem = f"{source.root}: {as_set(used)} are {len(used)} values, but there are {len(source.classes)} classes"
+        raise DataError(problem, "say which value is which class, in order: --values 0,85,170")
+    return found or used
 
 
 _TABLES: Mapping[str | None, Callable[[Source, Survey], Table]] = {

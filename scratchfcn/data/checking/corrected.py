@@ -40,12 +40,12 @@ Progress = Callable[[str, int, int], None]  # ("reading" or "writing", masks don
 
 ALL = "all"
 LEFT_OUT = ("unpaired", "unreadable", "jpeg", "refused", "size")  # pairs that a copy can do without
-NO_HINDRANCE = ("duplicate", "near")  # a copy of what is in two splits is in two splits
+TWICE = ("duplicate", "near")  # no hindrance: a copy of what is in two splits may be in two splits
 MENDED_BY = {
     "binary": {"binary"},
     "colours": {"colours"},
     "order": {"colours"},
-    "deep": {"renumber"},
+    "deep": {"bits", "renumber"},
     "smooth": {"threshold"},
     "values": {"offbyone", "renumber", "threshold"},
     "classes": {"offbyone", "renumber", "threshold", "colours"},
@@ -72,6 +72,7 @@ class Copy:
         kinds: which repairs were made.
         pairs: how many pairs each split has.
         left_out: what is wrong with the pairs that it lacks.
+        twice: how many images, or groups of them, are in several splits still.
         classes: what the ids mean.
     """
 
@@ -79,6 +80,7 @@ class Copy:
     kinds: tuple[str, ...]
     pairs: dict[str, int]
     left_out: list[Problem]
+    twice: int
     classes: Classes
 
 
@@ -135,6 +137,8 @@ def fix_masks(
             already; or every mask that cannot be mended. Nothing has been written then.
     """
     kinds = refuse_unknown_kinds(kinds)
+    if "duplicates" in kinds:
+        raise DataError("--fix duplicates leaves images out, so it writes a whole copy: add --output-dir DIR")
     root = Path(root)
     target = root / "masks_fixed"
     _refuse_existing(target)
@@ -185,9 +189,12 @@ def fix_copy(
     target = Path(target)
     _refuse_existing(target)
     reading = None if progress is None else lambda split, done, total: progress(f"checking {split}", done, total)
-    found = check_data(root, splits, num_classes, name, ignore, False, False, workers, reading)
-    kinds = _all_kinds(found, kinds) if ALL in kinds else refuse_unknown_kinds(kinds)
-    left_out = _left_out(found, kinds)
+    found = check_data(root, splits, num_classes, name, ignore, True, False, workers, reading)
+    everything = ALL in kinds
+    kinds = _all_kinds(found, kinds) if everything else refuse_unknown_kinds(kinds)
+    left_out = _left_out(found, kinds, everything)
+    if "duplicates" in kinds:
+        left_out += _in_other_splits(found)
     jobs = _jobs_of_splits(found, left_out)
     ignored = frozenset({IGNORE, *ignore, *(found.classes.ignored_values if found.classes else ())})
     datasets = [split.dataset for split in found.splits.values()]
@@ -198,9 +205,10 @@ def fix_copy(
     with new_folder(target) as folder:
         _write(jobs, conversion, folder, classes, workers, progress)
         (folder / OWN).write_text(classes_toml(classes), encoding="utf-8")
-        _refuse_unsound(folder, target)
+        _refuse_unsound(folder, target, "duplicates" in kinds)
+    twice = 0 if "duplicates" in kinds else sum(problem.kind in TWICE for problem in found.problems)
     pairs = {split: sum(job.mask_to.parent.name == split for job in jobs) for split in found.splits}
-    return Copy(target, tuple(kinds), pairs, left_out, classes)
+    return Copy(target, tuple(kinds), pairs, left_out, twice, classes)
 
 
 def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
@@ -222,26 +230,46 @@ def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
 def _all_kinds(found: Findings, kinds: Sequence[str]) -> list[str]:
     """What the check has found and knows how to mend; sizes only if they were asked for beside."""
     mendable = [group.repair for group in found.groups if group.repair and group.repair != "sizes"]
+    if any(group.kind in TWICE for group in found.groups):
+        mendable.append("duplicates")
     kinds = [*mendable, *(kind for kind in kinds if kind != ALL)]
     return refuse_unknown_kinds(kinds or ["extension"])
 
 
-def _left_out(found: Findings, kinds: Sequence[str]) -> list[Problem]:
+def _left_out(found: Findings, kinds: Sequence[str], everything: bool) -> list[Problem]:
     """What is wrong with single pairs and stays so. Whatever else stays wrong is a reason to stop."""
-    stays = [group for group in found.groups if not _mends(group, kinds) and group.kind not in NO_HINDRANCE]
-    stops = [group for group in stays if group.kind not in LEFT_OUT]
+    stays = [group for group in found.groups if group.kind not in TWICE and not _mends(group, kinds, everything)]
+    stops = [group for group in stays if group.kind not in LEFT_OUT and group.problems[0].cause != "photograph"]
     if stops:
         problems = [problem.text for group in stops for problem in group.problems]
         raise DataError(problems, dict.fromkeys(line for group in stops for line in group.fixes))
     return [problem for group in stays for problem in group.problems]
 
 
-def _mends(group: Group, kinds: Sequence[str]) -> bool:
-    if group.kind == "size" and group.problems[0].cause == "turned":
-        return False
-    if group.kind == "classes":
-        return not MENDED_BY["classes"].isdisjoint(kinds)
-    return bool(MENDED_BY.get(group.kind, set()) & set(kinds))
+def _mends(group: Group, kinds: Sequence[str], everything: bool) -> bool:
+    """Whether these repairs are for this group: those that a person has chosen may be, where the cause is in doubt."""
+    if everything or group.kind in LEFT_OUT:
+        return group.repair in kinds
+    return not MENDED_BY.get(group.kind, set()).isdisjoint(kinds)
+
+
+def _in_other_splits(found: Findings) -> list[Problem]:
+    """For images that are in several splits, a problem for each that is not in the first: the one to train on counts
+    as the first."""
+    order = list(dict.fromkeys([found.train.name, *found.splits])) if found.train else []
+    problems = []
+    for same in found.same or []:
+        keep = min(same.splits, key=order.index)
+        kept = next(f"{split}/{_file_name(found, split, i)}" for split, i in same.members if split == keep)
+        for split, i in same.members:
+            if split != keep:
+                text = f"{split}/{_file_name(found, split, i)}: is in {keep} as well ({kept})"
+                problems.append(Problem("duplicate", text, split, i))
+    return problems
+
+
+def _file_name(found: Findings, split: str, i: int) -> str:
+    return found.splits[split].dataset.files(i)[0].name
 
 
 def _jobs_of_folder(root: Path, folder: Path) -> list[Job]:
@@ -345,8 +373,8 @@ def _refuse_existing(target: Path) -> None:
         raise DataError(f"{target}: is there already", "look at it, then remove or rename it")
 
 
-def _refuse_unsound(folder: Path, target: Path) -> None:
-    found = check_data(folder, duplicates=False, brightness=False)
+def _refuse_unsound(folder: Path, target: Path, duplicates: bool) -> None:
+    found = check_data(folder, duplicates=duplicates, brightness=False)
     if not found.sound:
         texts = [problem.text.replace(str(folder), str(target)) for problem in found.problems]
         raise DataError(["the copy would not be sound, so it was not written:", *texts])

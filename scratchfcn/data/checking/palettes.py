@@ -69,11 +69,11 @@ def known_palettes(root: Path | None = None) -> dict[str, Palette]:
     palettes = {}
     own = own_classes(root)
     if own is not None:
-        palettes[OWN] = palette_of(OWN, "those of classes.toml", own)
+        palettes[OWN] = palette_of(OWN, "classes.toml", own)
     for name in PUBLISHED:
         title = SETS[name].about.title.partition(",")[0]
-        palettes[name] = palette_of(name, f"{title}'s", _classes_of(name))
-    palettes[CONTINUED] = palette_of(CONTINUED, "PASCAL VOC's, continued to 256", Classes.numbered(IGNORE))
+        palettes[name] = palette_of(name, title, _classes_of(name))
+    palettes[CONTINUED] = palette_of(CONTINUED, "PASCAL VOC's palette, continued to 256", Classes.numbered(IGNORE))
     return palettes
 
 

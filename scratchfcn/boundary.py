@@ -20,8 +20,8 @@ fills the image, or void surrounds it) has no recall, and is left out for that i
 as in SegNet's definition: its outlines count against the classes it was drawn upon. A class that is shown and not
 predicted has F1 0.
 
-This also says where the measure is blind: in PASCAL VOC's masks a strip of void, five pixels wide, surrounds every
-object, so hardly any true boundary is left to find.
+This also says where the measure is blind: in PASCAL VOC's masks a strip of void surrounds every object, so that no two
+classes touch and there is no true boundary to find. Then it is NaN.
 """
 
 from __future__ import annotations

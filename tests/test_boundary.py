@@ -107,6 +107,13 @@ def test_ignored_pixels_make_no_boundary_and_hide_what_is_predicted_on_them() ->
     assert image_f1(wild, truth, 3, tolerance=0)[:2].tolist() == [1, 1]
 
 
+def test_void_between_all_classes_leaves_nothing_to_measure() -> None:
+    truth = picture("00.11.22", "00.11.22")
+    measure = BoundaryF1(3)
+    assert math.isnan(measure.update(picture("00011222", "00001122"), truth)[0])
+    assert (measure.images, math.isnan(measure.f1)) == (0, True)
+
+
 def test_a_predicted_edge_among_counted_pixels_counts_though_void_is_near() -> None:
     truth = picture("000..111", "000..111", "00000111")
     late = picture("00000011", "00000011", "00000111")  # its edge is in the kept columns 5 and 6

@@ -91,6 +91,16 @@ def test_confusion_of_nothing(tmp_path: Path) -> None:
     assert has_colour(pixels(tmp_path / "confusion.png"), "eeeeee")
 
 
+def test_the_mean_over_a_confusion_matrix_is_without_the_unscored(tmp_path: Path) -> None:
+    matrix = np.array([[8, 0, 2], [0, 5, 0], [0, 0, 0]])
+    for name, unscored in (("all", ()), ("some", (2,))):
+        plot_confusion(matrix, ["a", "b", "c"], tmp_path / f"{name}.png", unscored)
+    above, below = (slice(0, 80), slice(80, None))  # the mean stands above the cells, and nothing else changes
+    everything, some = pixels(tmp_path / "all.png"), pixels(tmp_path / "some.png")
+    assert (everything[above] != some[above]).any()
+    assert (everything[below] == some[below]).all()
+
+
 def test_names_must_fit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="3x3 matrix needs 3 class names, got 2"):
         plot_confusion(np.eye(3), ["a", "b"], tmp_path / "confusion.png")

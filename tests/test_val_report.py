@@ -212,6 +212,7 @@ def test_a_page_about_nothing() -> None:
     empty.add("image_0", FOUND[2], TRUTH[2], 0.0)
     page = val_page(empty, Given(TRUTH[2:], CLASSES), Extremes())
     assert "0 labelled pixels" in page
+    assert "in none of the masks do two classes touch" in page
     assert "<svg" not in page
 
 
@@ -298,6 +299,17 @@ def test_other_ways_to_look_at_an_image(weights: Path, tmp_path: Path) -> None:
     assert scores["scales"]["settings"]["scales"] == [0.5, 1.0]
     assert scores["once"]["loss"] == pytest.approx(math.log(7), rel=1e-3)  # nothing is learned yet, however one looks
     assert scores["scales"]["loss"] == pytest.approx(math.log(7), rel=1e-3)
+
+
+def test_masks_in_which_void_lies_between_all_classes(weights: Path, tmp_path: Path) -> None:
+    label = np.full((24, 30), 255, np.uint8)
+    label[:, :10], label[:, 20:] = 0, 3
+    for kind, picture in (("images", np.zeros((24, 30, 3), np.uint8)), ("masks", label)):
+        (tmp_path / "d" / kind / "val").mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / "d" / kind / "val" / "a.png")
+    result = run("val", "--weights", weights, "--data", tmp_path / "d", "--no-report", "--device", "cpu")
+    assert result.exit_code == 0, said(result)
+    assert "in none of these masks do two classes touch" in said(result)
 
 
 def test_shapes_need_no_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,12 +181,14 @@ def show(result: Evaluation, network: Network, title: str, console: Console) -> 
     scores = zip(confusion.per_class_iu, confusion.per_class_acc, boundary.per_class_f1, strict=True)
     for k, (name, row) in enumerate(zip(network.classes.names, scores, strict=True)):
         left_out = " (not in the means)" if k in confusion.unscored else ""
-        table.add_row(name + left_out, *(f"{value:.4f}" for value in row))
+        table.add_row(name + left_out, *("–" if math.isnan(value) else f"{value:.4f}" for value in row))
     console.print(table)
     console.print(
         f"pixel acc {confusion.pixel_acc:.4f}  mean acc {confusion.mean_acc:.4f}  mean IU {confusion.mean_iu:.4f}  "
         f"f.w. IU {confusion.fw_iu:.4f}  boundary F1 {boundary.f1:.4f}  loss {result.loss:.4f}",
     )
+    if not boundary.images:
+        console.print("boundary F1 has nothing to measure here: in none of these masks do two classes touch")
 
 
 def write_json(path: Path, result: Evaluation, images: Dataset, settings: dict[str, Any]) -> None:

@@ -177,7 +177,7 @@ class Classes:
         Raises:
             DataError: a value that is neither a class's nor ignored, with its place.
         """
-        table = np.arange(256)  # (256,)
+        table = np.arange(256, dtype=np.int16)  # (256,)
         if self.file_values:
             table[:] = -1
             table[self.ignore_index] = self.ignore_index

@@ -25,9 +25,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..palette import CAMVID, IGNORE, Classes
+from .colours import Colour, labels_of_colours, read_colours
 from .lists import Pairs, Shelf, by_list_or_rule
 from .published import About, ListedSet
-from .rasters import Colour, labels_of_colours, read_colours
 
 COLOURS: dict[str, Colour] = {
     "Animal": (64, 128, 64),

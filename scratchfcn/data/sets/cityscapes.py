@@ -89,8 +89,8 @@ class Cityscapes(ListedSet):
         return Classes(names, np.array(colours), file_values=ids, ignored_values=VOID)
 
     def pairs_of(self, root: Path, split: str) -> tuple[Pairs, list[str]]:
-        images = _of_cities(root / IMAGES / split, "_leftImg8bit.png")
-        masks = _of_cities(root / MASKS / split, "_gtFine_labelIds.png")
+        images = _of_cities(root, f"{IMAGES}/{split}", "_leftImg8bit.png")
+        masks = _of_cities(root, f"{MASKS}/{split}", "_gtFine_labelIds.png")
         return pairs_among(sorted({*images.files, *masks.files}), images, masks)
 
     def name(self, i: int) -> str:
@@ -104,11 +104,11 @@ def _folders(root: Path) -> list[str]:
         return sorted(e.name for e in entries if e.name[0] != "." and e.is_dir() and (root / MASKS / e.name).is_dir())
 
 
-def _of_cities(folder: Path, ending: str) -> Shelf:
+def _of_cities(root: Path, folder: str, ending: str) -> Shelf:
     """The files of all cities on one shelf: their names begin with the city's."""
-    shelf = Shelf(folder, {}, ending)
-    with os.scandir(folder) as entries:
+    with os.scandir(root / folder) as entries:
         cities = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+    files: dict[str, str] = {}
     for city in cities:
-        shelf.files.update(Shelf.of(folder / city, ending).files)
-    return shelf
+        files |= Shelf.of(root / folder / city, ending).files
+    return Shelf(folder, files, ending)

@@ -19,9 +19,9 @@ import numpy as np
 
 from ..images import list_images
 from ..palette import Classes
+from .colours import read_colours
 from .folder import classes_in
 from .published import About, PublishedSet
-from .rasters import read_colours
 
 IMAGES, ANNOTATIONS = "images_prepped_", "annotations_prepped_"
 

@@ -27,12 +27,12 @@ class Shelf:
     """The files of a folder, by the names that lists call them.
 
     Attributes:
-        folder: the folder.
+        label: what the folder is called in messages.
         files: for each name, where its file is.
         ending: what has been taken off, of the kind that is usual: ".jpg", "_L.png".
     """
 
-    folder: Path
+    label: str
     files: dict[str, str]
     ending: str
 
@@ -54,7 +54,7 @@ class Shelf:
             for name in listed:
                 if name.lower().endswith(ending.lower()):
                     files.setdefault(name[: -len(ending)], os.path.join(folder, name))
-        return cls(folder, files, endings[0])
+        return cls(folder.name, files, endings[0])
 
     @classmethod
     def of_images(cls, folder: Path) -> Shelf:
@@ -63,7 +63,7 @@ class Shelf:
 
     def or_else(self, other: Shelf) -> Shelf:
         """These files; and for names that are not among them, the other's."""
-        return Shelf(self.folder, {**other.files, **self.files}, self.ending)
+        return Shelf(self.label, {**other.files, **self.files}, self.ending)
 
     def __contains__(self, name: str) -> bool:
         return name in self.files
@@ -75,7 +75,7 @@ class Shelf:
         """The words for a file that is not there: `JPEGImages/a.jpg`; if wanted, with the nearest name that is."""
         near = difflib.get_close_matches(name, self.files, 1) if search else []
         hint = f" (nearest name: {self[near[0]].name})" if near else ""
-        return f"{self.folder.name}/{name}{self.ending}{hint}"
+        return f"{self.label}/{name}{self.ending}{hint}"
 
 
 def read_list(path: Path) -> list[str]:
@@ -100,7 +100,7 @@ def read_list(path: Path) -> list[str]:
 
 
 def _name(entry: str) -> str:
-    name = PurePosixPath(entry).name
+    name = PurePosixPath(entry.replace("\\", "/")).name
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in SUFFIXES else name
 
@@ -152,7 +152,7 @@ def pairs_among(names: Iterable[str], images: Shelf, masks: Shelf) -> tuple[Pair
             there, other = (images, masks) if name in images else (masks, images)
             kind = "image" if there is images else "mask"
             missing = other.missing(name, search=len(loose) < SHOWN)
-            loose.append(f"{kind} {there.folder.name}/{there[name].name}: there is no {missing}")
+            loose.append(f"{kind} {there.label}/{there[name].name}: there is no {missing}")
     return pairs, loose
 
 

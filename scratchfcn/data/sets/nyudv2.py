@@ -21,9 +21,10 @@ import numpy as np
 from ..errors import DataError
 from ..images import read_image
 from ..palette import Classes, voc_palette
+from .colours import read_numbers
 from .lists import Pairs, Shelf, pairs_among, pairs_in_list, read_list, shipped_list
+from .matfiles import as_bytes, read_mat
 from .published import About, ListedSet
-from .rasters import as_bytes, read_mat, read_numbers
 
 NAMES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter"),

@@ -19,8 +19,8 @@ import numpy as np
 from ..errors import DataError
 from ..palette import VOC_NAMES, Classes, voc_palette
 from .lists import Pairs, Shelf, pairs_in_list, read_list
+from .matfiles import read_mat
 from .published import About, ListedSet
-from .rasters import read_mat
 
 NAMES = (
     *VOC_NAMES,

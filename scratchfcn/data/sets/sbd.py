@@ -18,8 +18,8 @@ import numpy as np
 from ..images import read_label
 from ..palette import Classes
 from .lists import Pairs, Shelf, pairs_in_list, read_list
+from .matfiles import as_bytes, read_mat
 from .published import About, ListedSet
-from .rasters import as_bytes, read_mat
 
 LISTS = ("train", "val", "train_noval", "trainval")
 

@@ -17,8 +17,8 @@ import numpy as np
 from ..images import read_image
 from ..palette import Classes, voc_palette
 from .lists import Pairs, Shelf, by_list_or_rule, shipped_list
+from .matfiles import as_bytes, read_mat
 from .published import About, ListedSet
-from .rasters import as_bytes, read_mat
 
 SEMANTIC = (
     *("awning", "balcony", "bird", "boat", "bridge", "building", "bus", "car", "cow", "crosswalk", "desert", "door"),

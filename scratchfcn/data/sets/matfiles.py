@@ -1,23 +1,30 @@
-"""Masks that are no grey picture: MATLAB's .mat files, and pictures in which a colour is the class.
+"""Masks in MATLAB's .mat files, in which researchers of the time published theirs.
 
 A .mat file is a container of named arrays. SciPy reads it, into arrays and structs only: nothing in it is executed.
-But a damaged one makes the reader stumble anywhere, so whatever goes wrong is reported as what it is, a bad file.
+But a damaged one makes the reader stumble anywhere, so whatever goes wrong is reported as what it is, a bad file; and
+headers that would lead the reader astray are found before it sees them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import math
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
-from ..images import _open as open_picture
-
-Colour = tuple[int, int, int]
 
 REPLACE = "copy or unpack the file again"
+
+# of MATLAB's format: all types of elements, two of them by name; classes of matrices that hold other matrices
+TYPES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18)
+MATRIX, COMPRESSED, CONTAINERS = 14, 15, (1, 2, 3)
+IMPOSSIBLE = "a header says what cannot be"
+LARGEST = 1 << 28  # bytes that one variable may unpack to; a mask of 16384x16384 has as many
 
 
 def read_mat(path: str | Path, key: str, *inside: str) -> np.ndarray:
@@ -45,9 +52,11 @@ def read_mat(path: str | Path, key: str, *inside: str) -> np.ndarray:
 def _variable(path: Path, key: str) -> Any:
     loadmat = _loadmat()
     try:
-        if path.stat().st_size == 0:
+        content = path.read_bytes()
+        if not content:
             raise DataError(f"{path}: the file is empty (0 bytes)", REPLACE)
-        variables = loadmat(str(path), appendmat=False)
+        _refuse_false_claims(content)
+        variables = loadmat(io.BytesIO(content))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the spelling, upper and lower case included") from None
     except NotImplementedError:
@@ -62,6 +71,55 @@ def _variable(path: Path, key: str) -> Any:
         found = ", ".join(name for name in variables if not name.startswith("__")) or "nothing"
         raise DataError(f"{path}: has no variable '{key}'; it holds {found}")
     return variables[key]
+
+
+def _refuse_false_claims(content: bytes) -> None:
+    """Raise ValueError if what the headers in a MATLAB file say cannot be.
+
+    SciPy's reader believes them: of a damaged one that claims two billion elements, or a type that does not exist, it
+    reserves too much memory or reads beyond its tables, and then not an exception follows but the end of the process.
+    """
+    order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(content[124:128])  # version 5 to 7, and its order of bytes
+    if order is not None:
+        _walk(content, 128, len(content), order)
+
+
+def _walk(content: bytes, at: int, end: int, order: str) -> None:
+    """Go through data elements, each a type and a size, 4 bytes both, and then its bytes; and through those in them."""
+    while at < end:
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        at += 8
+        if kind >> 16:  # a small element: its size and its type in one number, and up to 4 bytes of content
+            kind, size, stop = kind & 0xFFFF, kind >> 16, at
+            if size > 4:
+                raise ValueError(IMPOSSIBLE)
+        else:
+            stop = at + size
+        if kind not in TYPES or stop > end:
+            raise ValueError(IMPOSSIBLE)
+        if kind == COMPRESSED:
+            inner = zlib.decompressobj().decompress(content[at:stop], LARGEST)
+            _walk(inner, 0, len(inner), order)
+        elif kind == MATRIX and size:
+            _look_at_matrix(content, at, stop, order)
+            _walk(content, at, stop, order)
+        at = stop if kind == COMPRESSED or stop == at else min(end, stop + -size % 8)  # padded to 8 bytes
+
+
+def _look_at_matrix(content: bytes, at: int, stop: int, order: str) -> None:
+    """The class of a matrix and, if it holds other matrices, how many: both must be possible."""
+    if stop - at < 16:
+        raise ValueError(IMPOSSIBLE)
+    kind = struct.unpack_from(f"{order}I", content, at + 8)[0] & 255
+    if not 1 <= kind <= 18:
+        raise ValueError(f"there is no class {kind} of matrices")
+    if kind in CONTAINERS:
+        bytes_of_sizes = struct.unpack_from(f"{order}I", content, at + 20)[0]
+        if at + 24 + bytes_of_sizes > stop:
+            raise ValueError(IMPOSSIBLE)
+        count = math.prod(struct.unpack_from(f"{order}{bytes_of_sizes // 4}I", content, at + 24))
+        if 8 * count > stop - at:
+            raise ValueError(f"it claims {count} elements, for which it has no room")
 
 
 def _loadmat() -> Any:
@@ -106,68 +164,3 @@ def as_bytes(values: np.ndarray, path: str | Path, low: int, high: int) -> np.nd
         problem = f"{path}: value {values[row, col]} at (row {row}, col {col}); this data set's are {low}..{high}"
         raise DataError(problem, REPLACE)
     return values.astype(np.uint8)
-
-
-def read_colours(path: str | Path) -> np.ndarray:
-    """A picture whose colours mean something, as it is stored: palettes are looked up, transparency is left out.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-
-    Raises:
-        DataError: the file is missing or damaged, a JPEG, or has more than 8 bits for a colour.
-    """
-    picture = open_picture(Path(path))
-    if picture.format in ("JPEG", "MPO"):
-        problem = f"{path}: a JPEG cannot hold a mask, its compression changes the colours"
-        raise DataError(problem, "save the mask again, from its original, as PNG")
-    if picture.mode[0] in "IF":
-        raise DataError(f"{path}: more than 8 bits in a channel (mode {picture.mode})", "save it with 8 bits")
-    return np.array(picture.convert("RGB"))  # (H, W, 3)
-
-
-def labels_of_colours(colours: np.ndarray, meaning: Mapping[Colour, int], path: str | Path) -> np.ndarray:
-    """Look every pixel's colour up in a table.
-
-    A colour becomes one number, r·2¹⁶ + g·2⁸ + b; the table's numbers are sorted, and a binary search finds each
-    pixel's among them.
-
-    Args:
-        colours: uint8 (H, W, 3).
-        meaning: the label of each colour, 0..255.
-        path: for the message.
-
-    Returns:
-        uint8 (H, W).
-
-    Raises:
-        DataError: a colour that is not in the table, with its place and the nearest that is.
-    """
-    table = sorted((r << 16 | g << 8 | b, label) for (r, g, b), label in meaning.items())
-    known = np.array([number for number, _ in table], np.int32)  # (colours of the table,)
-    labels = np.array([label for _, label in table], np.uint8)
-    r, g, b = colours.astype(np.int32).transpose(2, 0, 1)  # (H, W) each
-    numbers = r << 16 | g << 8 | b  # (H, W)
-    place = np.searchsorted(known, numbers).clip(max=len(known) - 1)  # (H, W)
-    strange = known[place] != numbers
-    if strange.any():
-        row, col = np.argwhere(strange)[0]
-        colour = tuple(int(v) for v in colours[row, col])
-        near = min(meaning, key=lambda other: sum(abs(a - b) for a, b in zip(colour, other, strict=True)))
-        raise DataError(
-            f"{path}: colour {colour} at (row {row}, col {col}) is none of this data set's; the nearest is {near} "
-            f"({strange.sum()} of {strange.size} pixels have a colour that is none)"
-        )
-    return labels[place]
-
-
-def read_numbers(path: str | Path) -> np.ndarray:
-    """The numbers in a picture of one channel, 8 or 16 bits, as they are stored: (H, W). Depth is stored so.
-
-    Raises:
-        DataError: the file is missing or damaged, or has several channels.
-    """
-    values = np.array(open_picture(Path(path)))
-    if values.ndim != 2:
-        raise DataError(f"{path}: {values.shape[2]} channels, but one number for each pixel is expected")
-    return values

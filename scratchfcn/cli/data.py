@@ -46,7 +46,8 @@ def kind_named(name: str) -> type[PublishedSet]:
     if Path(name).is_dir():
         raise DataError(f"{name} is a folder, not the name of a data set", f"scratchfcn data --root {quoted(name)}")
     near = get_close_matches(name.lower(), SETS, n=3, cutoff=0.4)
-    hint = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(SETS)}"
+    word = "nearest is" if len(near) == 1 else "nearest are"
+    hint = f"the {word} {', '.join(near)}" if near else f"there are {', '.join(SETS)}"
     raise DataError(f"no data set is called {name!r}; {hint}", "`scratchfcn data` lists all")
 
 
@@ -194,8 +195,8 @@ def count_text(split: SplitFound) -> str:
     if split.pairs is None:
         return f"not here ({split.published} published)"
     if not split.checked:
-        return f"{split.pairs} images to predict from; their masks say nothing, so it is in no check"
-    text = f"{split.pairs} pairs"
+        return f"{split.pairs} to predict from; the masks say nothing, so it is in no check"
+    text = "1 pair" if split.pairs == 1 else f"{split.pairs} pairs"
     if split.published is None:
         return text
     if split.pairs == split.published:

@@ -142,9 +142,10 @@ def show(found: Findings, console: Console) -> None:
     rate = found.pairs / max(1e-9, found.seconds)
     title = found.kind.about.title.partition(",")[0]
     console.print(f"{title}: {found.pairs} pairs, {K}, read in {found.seconds:.1f} s ({rate:.0f} images/s)")
+    sound = "no problem of its own" if found.problems_of("") else "all sound"
     for split in found.splits.values():
-        wrong = sum(problem.split == split.name for problem in found.problems)
-        said = f"{wrong} problem{'s' * (wrong != 1)}" if wrong else "all sound"
+        wrong = found.problems_of(split.name)
+        said = f"{wrong} problem{'s' * (wrong != 1)}" if wrong else sound
         console.print(f"{split.name}: {len(split.dataset)} pairs, {said}; {sizes(split.tally.sizes)}", style="bold")
     if found.overlapping:
         console.print(f"not looked into, for they overlap with others on purpose: {', '.join(found.overlapping)}")

@@ -28,7 +28,8 @@ MARK = "scratchfcn check-data report"  # a page that holds this may be replaced 
 WIDTH = 320  # of the pictures on the page, at most
 SAMPLES = 6  # images of each split
 SHOWN = 3  # pictures of each kind of problem
-LISTED = 200  # problems of each kind that are written out
+LISTED = 1000  # problems of each kind that are written out
+SEVERAL = ("duplicate", "near", "repeated", "similar")  # kinds of problem that are about several images
 WRONG = (213, 94, 0)  # vermilion: pixels whose value is no class
 GRID = (24, 32)  # rows and columns of the maps that show where classes occur
 MAPPED = 240  # masks that these maps are made of, at most
@@ -50,7 +51,7 @@ def figures(found: Findings, command: str = "") -> dict[str, Any]:
         "pairs": found.pairs,
         "seconds": round(found.seconds, 2),
         "classes": None if found.classes is None else found.classes.to_dict(),
-        "splits": {name: _of_split(split) for name, split in found.splits.items()},
+        "splits": {name: _of_split(found, split) for name, split in found.splits.items()},
         "not_checked": found.overlapping,
         "problems": [_of_group(group) for group in found.groups],
         "warnings": [_of_group(group) for group in found.warnings],
@@ -59,13 +60,13 @@ def figures(found: Findings, command: str = "") -> dict[str, Any]:
     }
 
 
-def _of_split(split: Split) -> dict[str, Any]:
+def _of_split(found: Findings, split: Split) -> dict[str, Any]:
     histogram = split.histogram
     return {
         "pairs": len(split.dataset),
         "masks_read": split.tally.masks,
         "images_read": split.tally.images,
-        "problems": len(split.problems),
+        "problems": found.problems_of(split.name),
         "sizes": [{"width": W, "height": H, "images": n} for (H, W), n in histogram.sizes.items()],
         "ignored_pixels": histogram.ignored,
         "pixels": dict(zip(histogram.classes.names, histogram.pixels.tolist(), strict=True)),
@@ -152,7 +153,7 @@ def check_page(found: Findings, command: str = "") -> str:
         count=len(found.problems),
         problems=[_section(found, group) for group in found.groups],
         warnings=[_section(found, group) for group in found.warnings],
-        splits=[_split_row(split, classes) for split in found.splits.values()],
+        splits=[_split_row(found, split, classes) for split in found.splits.values()],
         rows=_class_rows(found, classes),
         maps=_maps(found.train, classes) if found.classes is not None else [],
         samples={split.name: _samples(split) for split in found.splits.values()},
@@ -176,15 +177,22 @@ def _provisional(found: Findings) -> Classes:
 def _section(found: Findings, group: Group) -> dict[str, Any]:
     pictures = []
     for problem in _spread_out(group.problems, SHOWN):
-        pictures += [(problem.text.splitlines()[0], shown)] if (shown := _pictures(found, problem)) else []
+        pictures += [(_short_name(found, problem), shown)] if (shown := _pictures(found, problem)) else []
     return {
         "title": _sentence(group.title),
-        "cause": _sentence(group.cause),
+        "cause": _sentence(group.cause) + "." * bool(group.cause and group.cause[-1] not in "?."),
         "fixes": group.fixes,
         "texts": [problem.text for problem in group.problems[:LISTED]],
         "more": max(0, len(group.problems) - LISTED),
         "pictures": pictures,
     }
+
+
+def _short_name(found: Findings, problem: Problem) -> str:
+    """`train/a`, or the names of the images that are the same."""
+    if problem.kind in SEVERAL:
+        return ""
+    return f"{problem.split}/{found.splits[problem.split].dataset.name(problem.index)}"
 
 
 def _sentence(text: str) -> str:
@@ -200,10 +208,11 @@ def _spread_out(items: Sequence[Any], count: int) -> list[Any]:
 
 def _pictures(found: Findings, problem: Problem) -> list[Shown]:
     """What shows a problem: the image and the mask, or the images that are the same; [] where nothing can be drawn."""
-    if problem.kind in ("duplicate", "near", "repeated", "similar"):
-        return [_photograph(path, f"{path.parent.name}/{path.name}") for path in problem.files[:4]]
-    if problem.index is None or problem.split not in found.splits:
-        return []
+    if problem.kind in SEVERAL:
+        shown = [_photograph(path, f"{path.parent.name}/{path.name}") for path in problem.files[:4]]
+        return [one for one in shown if one is not None]
+    if problem.index is None or problem.split not in found.splits or problem.kind in ("unreadable", "shared"):
+        return []  # the partner of a damaged file would show nothing of the damage
     dataset = found.splits[problem.split].dataset
     files = dataset.files(problem.index)
     if files is None:
@@ -272,7 +281,7 @@ def _fitting(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(H * factor)), max(1, round(W * factor))
 
 
-def _split_row(split: Split, classes: Classes) -> dict[str, Any]:
+def _split_row(found: Findings, split: Split, classes: Classes) -> dict[str, Any]:
     sizes = list(split.tally.sizes.most_common())
     total = int(split.tally.pixels.sum())
     shown = [f"{W}×{H}" + (f" ({n:,})" if len(sizes) > 1 else "") for (H, W), n in sizes[:4]]
@@ -281,7 +290,7 @@ def _split_row(split: Split, classes: Classes) -> dict[str, Any]:
         "pairs": len(split.dataset),
         "sizes": ", ".join(shown) + (f" and {len(sizes) - 4} more" if len(sizes) > 4 else ""),
         "ignored": split.tally.histogram(classes).ignored / total if total else math.nan,
-        "problems": len(split.problems),
+        "problems": found.problems_of(split.name),
     }
 
 

@@ -76,9 +76,9 @@ def why_no_mask(path: Path) -> Wrong:
     """What a file is that was refused as a mask."""
     try:
         with Image.open(path) as picture:
-            if picture.format in ("JPEG", "MPO"):
-                return Wrong("jpeg", "")
             picture.load()
+            if picture.format in ("JPEG", "MPO"):
+                return Wrong("jpeg", "black and white" if _is_black_and_white(picture) else "")
             if picture.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"):
                 return _colour_picture(picture)
             values = np.array(picture)
@@ -87,6 +87,12 @@ def why_no_mask(path: Path) -> Wrong:
     if values.ndim == 2 and np.isfinite(values).all():
         return _too_large(values)
     return Wrong("unreadable", "no mask")
+
+
+def _is_black_and_white(picture: Image.Image) -> bool:
+    """Whether nearly all pixels are nearly black or nearly white, as in a binary mask that JPEG has gone over."""
+    grey = np.array(picture.convert("L"))
+    return bool(((grey < 32) | (grey > 223)).mean() > 0.98) and bool((grey > 223).any())
 
 
 def _has_a_header(path: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import as_set
-from ..palette import IGNORE, Classes
+from ..palette import IGNORE, VOC_NAMES, Classes
 from .palettes import fitting, most_frequent, own_palette
 from .problems import Group, Problem, by_kind_and_cause
 from .tally import Tally
@@ -84,7 +84,8 @@ def explain(problems: Sequence[Problem], evidence: Evidence) -> list[Group]:
         kind, key = members[0].kind, members[0].cause
         known = FILES.get(key) if kind == "unreadable" else None
         cause, fixes, repair = known or EXPLAIN.get(kind, _as_advised)(members, evidence)
-        fixes = [*fixes, *evidence.advice.get(kind, [])]
+        if kind in ("layout", "unpaired"):
+            fixes = [*fixes, *evidence.advice.get(kind, [])]
         groups.append(Group(kind, members, cause, list(dict.fromkeys(fixes)), repair))
     return groups
 
@@ -185,11 +186,12 @@ def _size(members: list[Problem], evidence: Evidence) -> Explained:
 
 
 def _jpeg(members: list[Problem], evidence: Evidence) -> Explained:
-    return (
-        "JPEG changes numbers a little, which is no harm in a photograph and makes other classes of class ids",
-        ["save the masks again as PNG, from what the JPEGs were made of"],
-        "",
-    )
+    cause = "JPEG changes numbers a little, which is no harm in a photograph and makes other classes of class ids"
+    again = "save the masks again as PNG, from what the JPEGs were made of"
+    if members[0].cause != "black and white":
+        return cause, [again], ""
+    repair = f"since they are black and white (edges may be off by a pixel): {evidence.command('threshold')}"
+    return cause, [again, repair], "threshold"
 
 
 def _deep(members: list[Problem], evidence: Evidence) -> Explained:
@@ -233,13 +235,16 @@ def _classes(members: list[Problem], evidence: Evidence) -> Explained:
     found = spread(evidence.tally.pixels, evidence.used)
     if found is not None:
         return _renumbered(found, evidence)
-    used = evidence.used
+    used, advice = evidence.used, evidence.advice.get("classes", [])
     if len(used) == 2 and used[0] == 0:
         cause = f"0 and {used[1]} only: this looks like a binary mask, in which {used[1]} stands for the object"
-        return cause, [evidence.command("renumber")], "renumber"
+        return cause, [evidence.command("renumber"), *advice[1:]], "renumber"
     if len(used) > 2 and used[-1] > used[-2] + 1 and used[:-1] == list(range(len(used) - 1)):
-        return f"{used[-1]} stands alone, far from the ids 0..{used[-2]}, as a void value does", [], ""
-    return "", [], ""
+        cause = f"{used[-1]} stands alone, far from the ids 0..{used[-2]}, as a void value does"
+        return cause, [f"if it means 'not labelled': --ignore {used[-1]}", *advice], ""
+    if used and used[-1] < len(VOC_NAMES):
+        return "", [f"if they are PASCAL VOC's ids: --num-classes {len(VOC_NAMES)}", *advice], ""
+    return "", advice, ""
 
 
 def _twice(members: list[Problem], evidence: Evidence) -> Explained:

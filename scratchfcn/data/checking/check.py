@@ -34,6 +34,7 @@ from .splits import Opened, open_splits
 from .tally import Histogram, Tally
 
 Progress = Callable[[str, int, int], None]  # (split, pairs done, pairs in all)
+OF_MASKS = ("classes", "colours", "order", "deep", "binary", "smooth", "values")  # kinds of problem with masks' values
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Findings:
     def sound(self) -> bool:
         """Whether nothing is wrong. Warnings do not count."""
         return not self.problems
+
+    def problems_of(self, split: str) -> int:
+        """How many problems are a split's, or one of its pairs'."""
+        return sum(problem.split == split for problem in self.problems)
 
     @property
     def pairs(self) -> int:
@@ -120,7 +125,9 @@ def check_data(
         problems += [*split.problems, *binary_masks(split)]
     problems = _by_split(problems, list(opened.datasets))
     train = _to_train_on(opened, found)
-    warnings = opened.warnings + look_alikes + about_classes(found, train, classes, opened.count_classes)
+    warnings = opened.warnings + look_alikes
+    if not any(problem.kind in OF_MASKS for problem in problems):  # or the classes are not yet what they will be
+        warnings += about_classes(found, train, classes, opened.count_classes)
     return Findings(
         Path(root),
         opened.root,

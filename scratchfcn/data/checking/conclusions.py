@@ -141,9 +141,11 @@ def about_classes(found: Sequence[Split], train: Split | None, classes: Classes 
     if classes is None or not found:
         return []
     warnings, seen = [], sum((split.histogram.pixels for split in found), np.zeros(len(classes), np.int64))
+    from_one: tuple[str, ...] = ()  # the class that does not occur for that reason
     if counted and seen[0] == 0 and seen[1:].any():
         text = f"no mask holds a 0; the ids are 1..{np.flatnonzero(seen).max()}"
         warnings.append(Problem("from one", text))
+        from_one = classes.names[:1]
     of_train = train.histogram.pixels  # (K,)
     for split in found:
         pixels = split.histogram.pixels
@@ -151,7 +153,7 @@ def about_classes(found: Sequence[Split], train: Split | None, classes: Classes 
             never = _names(classes, (pixels > 0) & (of_train == 0))
             if never:
                 warnings.append(Problem("unlearnable", f"in {split.name} but not in {train.name}: {never}", split.name))
-        absent = _names(classes, pixels == 0, () if split is train else classes.unscored)
+        absent = _names(classes, pixels == 0, from_one if split is train else (*from_one, *classes.unscored))
         if absent:
             warnings.append(Problem("absent", f"not in {split.name}: {absent}", split.name))
     return warnings

@@ -31,7 +31,7 @@ KINDS = {
     "offbyone": "ids that count from 1 count from 0, and what was 0 is ignored (255)",
     "renumber": "values spread out to be seen (0, 85, 170 …) become 0, 1, 2 …",
     "bits": "masks of 16 bits, whose values are ids times 257 or 256, become masks of 8",
-    "threshold": "grey masks with blurred edges become 0 and 1, divided at 128",
+    "threshold": "black and white masks with blurred edges, JPEGs among them, become 0 and 1, divided at 128",
     "extension": "masks of any format become PNGs",
     "sizes": "masks take the size of their images: turned as the EXIF note says, or resized (nearest)",
     "duplicates": "images of several splits stay in one of them: the one to train on, if they are in it",
@@ -78,6 +78,8 @@ class Source:
             wrong = why_no_mask(path)
             if wrong.kind == "colours" and wrong.colours and "colours" in kinds:
                 return read_image(path)
+            if wrong.kind == "jpeg" and wrong.cause and "threshold" in kinds:
+                return np.array(Image.fromarray(read_image(path)).convert("L"))
             if wrong.kind == "deep" and wrong.cause == "bits" and "bits" in kinds:
                 values = _deep_values(path)
                 return values // scaled_up(values)
@@ -221,6 +223,8 @@ def _unchanged(source: Source, survey: Survey) -> Table:
     classes = source.classes or Classes.numbered(IGNORE)
     of_class = list(classes.file_values or range(len(classes)))
     table[of_class] = np.arange(len(of_class))
+    if source.classes is None:
+        table[sorted(source.ignored)] = IGNORE
     return table, f"{as_set(np.flatnonzero(known_values(classes)))}", None
 
 

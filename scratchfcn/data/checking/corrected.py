@@ -191,10 +191,12 @@ def fix_copy(
     reading = None if progress is None else lambda split, done, total: progress(f"checking {split}", done, total)
     found = check_data(root, splits, num_classes, name, ignore, True, False, workers, reading)
     everything = ALL in kinds
+    if everything:
+        kinds = [*kinds, *["colours"] * (palette is not None), *["renumber"] * (values is not None)]
     kinds = _all_kinds(found, kinds) if everything else refuse_unknown_kinds(kinds)
     left_out = _left_out(found, kinds, everything)
     if "duplicates" in kinds:
-        left_out += _in_other_splits(found)
+        left_out += _in_other_splits(found, left_out)
     jobs = _jobs_of_splits(found, left_out)
     ignored = frozenset({IGNORE, *ignore, *(found.classes.ignored_values if found.classes else ())})
     datasets = [split.dataset for split in found.splits.values()]
@@ -230,8 +232,6 @@ def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
 def _all_kinds(found: Findings, kinds: Sequence[str]) -> list[str]:
     """What the check has found and knows how to mend; sizes only if they were asked for beside."""
     mendable = [group.repair for group in found.groups if group.repair and group.repair != "sizes"]
-    if any(group.kind in TWICE for group in found.groups):
-        mendable.append("duplicates")
     kinds = [*mendable, *(kind for kind in kinds if kind != ALL)]
     return refuse_unknown_kinds(kinds or ["extension"])
 
@@ -248,23 +248,26 @@ def _left_out(found: Findings, kinds: Sequence[str], everything: bool) -> list[P
 
 def _mends(group: Group, kinds: Sequence[str], everything: bool) -> bool:
     """Whether these repairs are for this group: those that a person has chosen may be, where the cause is in doubt."""
-    if everything or group.kind in LEFT_OUT:
+    if group.kind in LEFT_OUT or (everything and group.repair):
         return group.repair in kinds
     return not MENDED_BY.get(group.kind, set()).isdisjoint(kinds)
 
 
-def _in_other_splits(found: Findings) -> list[Problem]:
-    """For images that are in several splits, a problem for each that is not in the first: the one to train on counts
-    as the first."""
+def _in_other_splits(found: Findings, left_out: Sequence[Problem]) -> list[Problem]:
+    """A problem for each image that is in an earlier split as well; the split to train on counts as the first.
+
+    left_out: pairs that are not in the copy anyway, so that their images are in no split of it.
+    """
     order = list(dict.fromkeys([found.train.name, *found.splits])) if found.train else []
+    broken = {(problem.split, problem.index) for problem in left_out}
     problems = []
     for same in found.same or []:
-        keep = min(same.splits, key=order.index)
-        kept = next(f"{split}/{_file_name(found, split, i)}" for split, i in same.members if split == keep)
-        for split, i in same.members:
+        members = sorted((m for m in same.members if m not in broken), key=lambda member: order.index(member[0]))
+        for split, i in members:
+            keep, kept = members[0]
             if split != keep:
-                text = f"{split}/{_file_name(found, split, i)}: is in {keep} as well ({kept})"
-                problems.append(Problem("duplicate", text, split, i))
+                also = f"is in {keep} as well ({keep}/{_file_name(found, keep, kept)})"
+                problems.append(Problem("duplicate", f"{split}/{_file_name(found, split, i)}: {also}", split, i))
     return problems
 
 

@@ -21,7 +21,12 @@ from ..sets import SETS
 FITS = 0.9  # share of the pixels that must have a palette's colours: what is blurred at the edges is less than a tenth
 OWN = "classes.toml"
 CONTINUED = "voc-256"  # VOC's colours beyond its 21 classes, as many tools give them to any number of classes
-PUBLISHED = ("voc2012", "camvid", "camvid-32", "cityscapes")
+PUBLISHED = {
+    "voc2012": "PASCAL VOC",
+    "camvid": "CamVid (11 classes)",
+    "camvid-32": "CamVid (32 colours)",
+    "cityscapes": "Cityscapes",
+}
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,7 @@ def known_palettes(root: Path | None = None) -> dict[str, Palette]:
     own = own_classes(root)
     if own is not None:
         palettes[OWN] = palette_of(OWN, "classes.toml", own)
-    for name in PUBLISHED:
-        title = SETS[name].about.title.partition(",")[0]
+    for name, title in PUBLISHED.items():
         palettes[name] = palette_of(name, title, _classes_of(name))
     palettes[CONTINUED] = palette_of(CONTINUED, "PASCAL VOC's palette, continued to 256", Classes.numbered(IGNORE))
     return palettes

@@ -27,4 +27,6 @@ Cutout = Annotated[
     float | None, typer.Option(help="Hide a rectangle of up to this share of each side: 0 to 0.9. (default: 0)")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all chance in the run. (default: 0)")]
-ConfigFile = Annotated[Path | None, typer.Option(help="TOML file with settings; options given here win.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="TOML file with settings, its paths relative to itself; options given here win.")
+]

@@ -149,9 +149,17 @@ def read_run(log: Path, name: str) -> RunRecord:
     folder = RunFolder(log.parent)
     record.settings = read_settings(folder.config)
     record.network, record.parameters = read_network(folder.best if folder.best.exists() else folder.last)
-    claim = folder.path / ".in-use"
-    record.running = claim.exists() and claim.read_text().isdecimal() and is_alive(int(claim.read_text()))
+    record.running = is_running(folder.path)
     return record
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process of this machine is at work in a run folder, as its claim there says."""
+    try:
+        owner = (folder / ".in-use").read_text()
+    except OSError:  # nobody, or it has ended just now
+        return False
+    return owner.isdecimal() and is_alive(int(owner))
 
 
 def read_settings(path: Path) -> dict[str, Any] | None:

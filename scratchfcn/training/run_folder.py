@@ -4,8 +4,9 @@
     log.csv             a line per epoch               confusion.png  who is mistaken for whom, at the best epoch
     curves.png          the log, drawn                 last.safetensors, best.safetensors   the network
 
-last.safetensors also holds what resuming needs. Every file is written under another name and renamed when it is
-complete, so a run that is killed, at any instant, leaves files that can be read.
+Comments in config.toml say on what machine and from what the run was made. last.safetensors also holds what resuming
+needs. Every file is written under another name and renamed when it is complete, so a run that is killed, at any
+instant, leaves files that can be read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The ONNX graph while it grows: nodes, arrays, and a name of its own for everything.
 
-ONNX is a file format for networks. A graph is a list of nodes; a node is an operator of ONNX, such as Conv or Relu, with
-the names of its inputs and outputs. Arrays stand beside them as initialisers, each under its name. Here they keep the
-names of the state dict ("fc6.weight"), and a node is called after its layer ("fc6") or after the layer before it and the
-op ("fc6.relu"), so that a viewer such as Netron shows the network of the paper.
+ONNX is a file format for networks. A graph is a list of nodes; a node is an operator of ONNX, such as Conv or Relu,
+with the names of its inputs and outputs. Arrays stand beside them as initialisers, each under its name. Here they keep
+the names of the state dict ("fc6.weight"), and a node is called after its layer ("fc6") or after the layer before it
+and the op ("fc6.relu"), so that a viewer such as Netron shows the network of the paper.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ..backend import is_array, to_numpy
 from .recording import Call, Constant, Value
 
-# The operator set that a file asks for. From 13 on (ONNX 1.8, November 2020) softmax works along an axis and a sum takes
+# The operator set that a file asks for. From 13 on (ONNX 1.8, of 2020) softmax works along an axis and a sum takes
 # its axes as an input; nothing later is needed, and every runtime of the last years reads it.
 OPSET = 13
 IR_VERSION = 7  # of the file format: the one that came with it
@@ -31,6 +31,7 @@ class Graph:
         self.arrays: dict[str, np.ndarray] = {}
         self.names: dict[Any, str] = {}  # of inputs, by value; of a constant, by its array's id
         self.taken: set[str] = set()
+        self.outputs: set[str] = set()
         self.sizes: dict[Any, str] = {}  # names of what is known of maps' sizes, so that nothing is computed twice
 
     def unique(self, name: str) -> str:

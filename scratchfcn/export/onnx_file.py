@@ -37,7 +37,9 @@ def save(model: Any, arrays: Mapping[str, np.ndarray], path: str | Path) -> None
     initializer = tag(onnx.GraphProto, "initializer")
     length = len(graph) + sum(len(initializer) + len(varint(n)) + n for n in sizes.values())
     if length + len(around.SerializeToString()) > MOST - 100:
-        raise ExportError(f"export: the network has {length / 2**30:.2f} GiB of weights; an ONNX file holds less than 2")
+        raise ExportError(
+            f"export: the network has {length / 2**30:.2f} GiB of weights; an ONNX file holds less than 2"
+        )
     with open(path, "wb") as file:
         file.write(around.SerializeToString())
         file.write(tag(onnx.ModelProto, "graph") + varint(length) + graph)

@@ -1,8 +1,8 @@
 """From each op to ONNX nodes: one rule per op.
 
 A rule is given the graph, the call, the name for the node, and the names of the op's inputs ("" for one left out); it
-adds nodes, and returns the name of the output. Most ops are an operator of ONNX with other names for the settings. Where
-the two differ, the rule says how.
+adds nodes, and returns the name of the output. Most ops are an operator of ONNX with other names for the settings.
+Where the two differ, the rule says how.
 
 An op of your own gets a rule by `RULES[MyOp] = my_rule`.
 """
@@ -55,9 +55,22 @@ def conv1x1(graph: Graph, call: Call, name: str, x: str, w: str, b: str = "") ->
 
 
 def conv_transpose2d(graph: Graph, call: Call, name: str, x: str, w: str, b: str = "") -> str:
+    """onnxruntime takes an output_padding less than the stride; here and in torch a dilated kernel may have more. More
+    rows at the end: fewer are cut off there; and where none is left to cut, rows of zeros, and then the bias."""
     f = call.function
-    extra = {"output_padding": f.output_padding, "dilations": f.dilation, "group": f.groups, "pads": f.padding * 2}
-    return graph.node("ConvTranspose", given(x, w, b), name, **window(call), **extra)
+    settings = {**window(call), "dilations": f.dilation, "group": f.groups}
+    if all(extra < s for extra, s in zip(f.output_padding, f.stride, strict=True)):
+        settings |= {"pads": f.padding * 2, "output_padding": f.output_padding}
+        return graph.node("ConvTranspose", given(x, w, b), name, **settings)
+    kept = [min(extra, p) for extra, p in zip(f.output_padding, f.padding, strict=True)]
+    far = [p - n for p, n in zip(f.padding, kept, strict=True)]
+    zeros = [extra - n for extra, n in zip(f.output_padding, kept, strict=True)]
+    y = graph.node("ConvTranspose", [x, w], name, **settings, pads=(*f.padding, *far))
+    y = graph.node("Pad", [y, graph.integers(f"{name}.pads", (0, 0, 0, 0, 0, 0, *zeros))], f"{name}.padded")
+    if not b:
+        return y
+    column = graph.node("Unsqueeze", [b, graph.integers(f"{name}.bias.axes", [1, 2])], f"{name}.bias.column")
+    return graph.node("Add", [y, column], f"{name}.biased")  # (OC, 1, 1) added to (N, OC, OH, OW)
 
 
 def linear(graph: Graph, call: Call, name: str, x: str, w: str, b: str = "") -> str:
@@ -206,7 +219,9 @@ def to(graph: Graph, call: Call, name: str, x: str) -> str:
 def batch_norm2d(graph: Graph, call: Call, name: str, x: str, weight: str, bias: str) -> str:
     f = call.function
     if f.training:
-        raise ExportError(f"export: {call.place}: it is in training mode even in evaluation, and so depends on the batch")
+        raise ExportError(
+            f"export: {call.place}: it is in training mode even in evaluation, and so depends on the batch"
+        )
     statistics = (Constant(f"{name}.{what}", getattr(f, what)) for what in ("running_mean", "running_var"))
     mean, var = (graph.name_of(constant, name) for constant in statistics)
     return graph.node("BatchNormalization", [x, weight, bias, mean, var], name, epsilon=f.eps)

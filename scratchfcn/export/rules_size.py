@@ -85,8 +85,8 @@ def reshape(graph: Graph, call: Call, name: str, x: str) -> str:
     before, after = call.inputs[0].shape, call.output.shape
     if not before or after[:1] != before[:1]:
         raise ExportError(
-            f"export: {call.place}: {before} becomes {after}, which mixes the images of a batch; a file takes any number "
-            "of images, so the first axis must stay"
+            f"export: {call.place}: {before} becomes {after}, which mixes the images of a batch; a file takes any "
+            "number of images, so the first axis must stay"
         )
     if len(after) == 2 and isinstance(call.inputs[0], Value):
         return graph.node("Flatten", [x], name, axis=1)

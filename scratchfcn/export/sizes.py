@@ -2,16 +2,16 @@
 
 A recording holds numbers: this crop keeps 375 rows, that frame adds 12. They are right for one image. What the network
 means ("as many rows as the image", "as many as both maps have") is in its code and not in the list of its ops. But it
-can be found out: the network is recorded for some eighty sizes, which takes no computing, and a crop that keeps 375 of
+can be found out: the network is recorded for some fifty sizes, which takes no computing, and a crop that keeps 375 of
 375 rows, 90 of 90 and 33 of 33 says what it means. There are three rules:
 
     LikeImage   a crop or a resized map is as large as the image: the last step of every FCN
     Overlap     two maps that are added are both cut down to what they share: the paper's skips
     UpTo        the image is filled up with zeros to the next size that suits the backbone's windows
 
-A rule is taken only if it gives the very numbers of every recording. The sizes recorded follow one another, further than
-the coarsest stride (32), so all remainders occur, and reach beyond a thousand pixels. A network that does something else
-at some size, or has a number that no rule explains, is refused: then a file for one size is the way.
+A rule is taken only if it gives the very numbers of every recording. The sizes recorded follow one another, further
+than the coarsest stride (32), so all remainders occur, and reach beyond a thousand pixels. A network that does
+something else at some size, or has a number that no rule explains, is refused: then a file for one size is the way.
 
 Crops and frames that change nothing are left out by the ops, at some sizes and not at others. So what is compared are
 the other ops, `steps`, and for every input of a step what was cut off or added on the way to it, its `trims`.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,9 @@ from ..ops.im2col import Pair
 from .recording import Call, Constant, ExportError, Recording, Value, record
 
 Size = tuple[int, int]  # rows and columns
-IN_A_ROW = 70  # sizes that follow one another: more than two of the coarsest strides
+IN_A_ROW = 45  # sizes that follow one another: more than the coarsest stride
 FAR = (97, 128, 255, 353, 512, 641, 1030)  # and some beyond the smallest, for what only happens in large images
-LARGEST = 2048  # a network that takes no image up to this size is not asked further
+LARGE = 2048  # a size that shows what a network does with large images
 
 
 @dataclass(frozen=True)
@@ -84,29 +85,33 @@ def some_sizes(least: int) -> list[Size]:
 
 
 def least_size(at: Callable[[Size], Recording]) -> int:
-    """The smallest n for which the network takes images of n x n: doubled until it does, then halved in between.
+    """The smallest n from which on images of n x n make the network do what it does with a large one.
 
-    Errors: ExportError, with what the network says, where it takes none.
+    Below, it may refuse them, or leave out a mean over a map that is a single pixel already.
+    Errors: ExportError, with what the network says, where it takes no large image either.
     """
+    try:
+        large = steps_of(at((LARGE, LARGE)))
+    except ExportError:
+        raise
+    except ValueError as error:
+        raise ExportError(
+            f"export: images of any size are not possible: the network does not take one of {LARGE}x{LARGE} ({error}); "
+            "export it for images of one size"
+        ) from None
 
-    def refusal(n: int) -> str:
+    def does_the_same(n: int) -> bool:
         try:
-            at((n, n))
+            return all(same_step(a, b) for a, b in zip(large, steps_of(at((n, n))), strict=False))
         except ExportError:
             raise
-        except ValueError as error:
-            return str(error)
-        return ""
+        except ValueError:
+            return False
 
-    high = 1
-    while why := refusal(high):
-        if high >= LARGEST:
-            raise ExportError(f"export: no square image up to {LARGEST}x{LARGEST} fits the network: {why}")
-        high *= 2
-    low = high // 2  # refused, or 0
+    low, high = 0, LARGE  # too small, large enough
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if refusal(middle) else (low, middle)
+        low, high = (low, middle) if does_the_same(middle) else (middle, high)
     return high
 
 
@@ -258,7 +263,8 @@ class Watched:
         frames = [sides(edge.trims[0].function) if edge.trims else (0, 0, 0, 0) for edge in edges]
         if len(set(frames)) == 1:
             return Pad(frames[0]), None
-        fills = all(left == top == 0 for left, _, top, _ in frames) and edges[0].source == -1
+        fills = all(left == top == 0 for left, _, top, _ in frames)
+        fills = fills and [edge.value.shape[2:] for edge in edges] == self.sizes
         if not fills:
             raise self.unexplained(example, frames)
         axes = []
@@ -315,7 +321,7 @@ def fill_rule(n: np.ndarray, filled: np.ndarray) -> tuple[int, int, int] | None:
     """(least, step, rest) of UpTo, such that it gives `filled` for every `n`; None if there are none."""
     least = int(filled.min())
     above = sorted({int(size) for size in filled if size > least})
-    step = min((b - a for a, b in zip(above, above[1:], strict=False)), default=1)
+    step = min((b - a for a, b in pairwise(above)), default=1)
     rest = above[0] % step if above else 0
     expected = np.maximum(least, step * -(-(n - rest) // step) + rest)
     return (least, step, rest) if (expected == filled).all() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,22 +42,16 @@ def to_onnx(
     dynamic: bool = False,
     kind: str = "scores",
     prepare: Normalise | None = None,
-    metadata: Mapping[str, str] | None = None,
-    name: str = "",
 ) -> OnnxNetwork:
     """`model` in evaluation mode as an ONNX network; float32, whatever the model's dtype, for any number of images.
 
     shape: (C, H, W) of an image. dynamic: for images of any height and width, not only these.
-    kind: "scores" (what the model returns), "probabilities" (softmax of them along the classes), or "classes" (the number
-    of the largest: int64 (N, H, W)). Outputs are called after their kind, those of a dictionary as they are there.
-    prepare: the input is then not (N, 3, H, W) float32 but pixels, uint8 (N, H, W, 3) RGB, and the graph normalises them.
-    metadata: strings that stand in the file. name: of the graph.
-    Errors: ExportError naming what cannot be exported and where, and those of the model for a `shape` that does not fit.
+    kind: "scores" (what the model returns), "probabilities" (softmax of them along the classes), or "classes" (the
+    number of the largest: int64 (N, H, W)). Outputs are called after their kind, those of a dictionary as there.
+    prepare: the input is then not float32 (N, 3, H, W) but pixels, uint8 (N, H, W, 3) RGB, which the graph normalises.
+    Errors: ExportError naming what cannot be exported, and where; those of the model for a `shape` that does not fit.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise ExportError(f"export: writing an ONNX file takes onnx\n  fix: {ONNX_PIP_LINE}") from None
+    require_onnx()
     if kind not in OUTPUT_KINDS:
         raise ExportError(f"export: an output of kind {kind!r} is not known; there are {', '.join(OUTPUT_KINDS)}")
     if prepare is not None and shape[0] != 3:
@@ -68,24 +61,40 @@ def to_onnx(
     else:
         recording, least = record(model, (BATCH, *shape)), None
     check_batches(recording)
+    return OnnxNetwork(*assembled(recording, type(model).__name__, dynamic, kind, prepare), least)
+
+
+def require_onnx() -> None:
+    """Errors: ExportError, with what to install, where onnx is missing."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise ExportError(f"export: writing an ONNX file takes onnx\n  fix: {ONNX_PIP_LINE}") from None
+
+
+def assembled(
+    recording: Recording,
+    name: str,
+    dynamic: bool = False,
+    kind: str = "scores",
+    prepare: Normalise | None = None,
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """A recording as an onnx.ModelProto and its initialisers; see `to_onnx`."""
+    from onnx import helper
 
     graph = Graph()
-    image = declare_image(recording.image, dynamic)
     outputs = {output_name(key, kind, recording): value for key, value in recording.outputs.items()}
     graph.taken |= {IMAGE, *outputs}
-    graph.names[recording.image] = IMAGE
-    if prepare is not None:
-        image = declare_pixels(recording.image, dynamic)
-        graph.names[recording.image] = prepared(graph, prepare)
+    graph.names[recording.image] = IMAGE if prepare is None else prepared(graph, prepare)
     for call in recording.calls:
         graph.names[call.output] = apply_rule(graph, call)
+    image = declare_image(recording.image, dynamic, pixels=prepare is not None)
     declared = [finish(graph, key, value, kind) for key, value in outputs.items()]
 
-    proto = onnx.helper.make_graph(graph.nodes, name or type(model).__name__, [image], declared)
-    opset = onnx.helper.make_opsetid("", OPSET)
-    whole = onnx.helper.make_model(proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="scratchfcn")
-    onnx.helper.set_model_props(whole, dict(metadata or {}))
-    return OnnxNetwork(whole, graph.arrays, least)
+    opset = helper.make_opsetid("", OPSET)
+    proto = helper.make_graph(graph.nodes, name, [image], declared)
+    model = helper.make_model(proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="scratchfcn")
+    return model, graph.arrays
 
 
 def check_batches(recording: Recording) -> None:
@@ -101,21 +110,16 @@ def check_batches(recording: Recording) -> None:
 # --- what goes in -----------------------------------------------------------------------------------------
 
 
-def declare_image(value: Value, dynamic: bool) -> Any:
-    """float32 (N, C, H, W)."""
+def declare_image(value: Value, dynamic: bool, pixels: bool) -> Any:
+    """float32 (N, C, H, W); as pixels, uint8 (N, H, W, 3), which is what image libraries read."""
     from onnx import TensorProto, helper
 
-    _, C, H, W = value.shape
-    sizes = ("height", "width") if dynamic else (H, W)
-    return helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, ("batch", C, *sizes))
-
-
-def declare_pixels(value: Value, dynamic: bool) -> Any:
-    """uint8 (N, H, W, 3): what image libraries read."""
-    from onnx import TensorProto, helper
-
-    sizes = ("height", "width") if dynamic else value.shape[2:]
-    return helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ("batch", *sizes, 3))
+    _, *sizes = value.shape
+    if dynamic:
+        sizes[1:] = ("height", "width")
+    if pixels:
+        return helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, ("batch", *sizes[1:], 3))
+    return helper.make_tensor_value_info(IMAGE, TensorProto.FLOAT, ("batch", *sizes))
 
 
 def prepared(graph: Graph, normalise: Normalise) -> str:
@@ -160,14 +164,15 @@ def finish(graph: Graph, name: str, value: Value, kind: str) -> Any:
 
 
 def call_output(graph: Graph, value: Value, name: str) -> None:
-    """Give a value the name of an output: that of the node's output that made it, or, where others use it, too, a copy."""
+    """Give a value the name of an output; where other nodes use it, too, or no node made it, a copy of it."""
     from onnx import helper
 
     known = graph.names[value]
     users = [node for node in graph.nodes if known in node.input]
     maker = next((node for node in graph.nodes if known in node.output), None)
-    if maker is None or users or list(graph.names.values()).count(known) > 1:
+    if maker is None or users or known in graph.outputs:
         graph.nodes.append(helper.make_node("Identity", [known], [name], name))
     else:
         maker.output[0] = name
-        graph.names[value] = name
+        graph.names |= {key: name for key, other in graph.names.items() if other == known}
+        graph.outputs.add(name)

@@ -19,9 +19,11 @@ from .demo import demo_command
 from .doctor import doctor_command
 from .errors import Commands
 from .explain import explain_command
+from .export import export_command
 from .gradcheck import gradcheck_command
 from .learn import learn_app
 from .models import models_command
+from .plot import plot_command
 from .predict import predict_command
 from .preview import preview_command
 from .summary import summary_command
@@ -65,7 +67,9 @@ app.command("preview")(preview_command)
 app.command("train")(train_command)
 app.command("val")(val_command)
 app.command("predict")(predict_command)
+app.command("plot")(plot_command)
 app.command("data")(data_command)
+app.command("export")(export_command)
 app.command("check-data")(check_data_command)
 app.command("gradcheck")(gradcheck_command)
 app.add_typer(learn_app)

@@ -294,6 +294,13 @@ def test_seg11valid_is_the_list_of_the_paper_and_none_of_it_is_in_sbd_train(tmp_
     assert "seg11valid" not in split_names(tmp_path / "other")  # none of them is there
 
 
+def test_validation_images_in_sbd_train_are_told(tmp_path):
+    root = make_sets.voc2012_and_sbd(tmp_path)
+    assert VOC2012.contradictions(tmp_path / "VOCdevkit/VOC2012") == []
+    put_list(tmp_path / "benchmark_RELEASE/dataset/train.txt", ["2007_000033", "2008_000002"])
+    assert verify(root).problems[-1].startswith("1 images of seg11valid are in ")
+
+
 def test_a_mask_of_sbd_is_none_for_voc_val(tmp_path):
     root = make_sets.voc2012_and_sbd(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/SegmentationClass/2007_000042.png").unlink()

@@ -119,7 +119,8 @@ def show_one(kind: type[PublishedSet], console: Console) -> None:
         f"scratchfcn check-data --data DIR{option}\n"
         f"scratchfcn train --data DIR{option}",
     )
-    console.print("Nothing is downloaded by scratchfcn: get the files from there, and unpack them into DIR.")
+    if not kind.asks_for_classes:  # those are a person's own files
+        console.print("Nothing is downloaded by scratchfcn: get the files from there, and unpack them into DIR.")
 
 
 def section(console: Console, heading: str, text: str) -> None:

@@ -111,6 +111,11 @@ class PublishedSet(FilePairs):
         return []
 
     @classmethod
+    def contradictions(cls, root: Path) -> list[str]:
+        """What cannot be right although every file is there, in words."""
+        return []
+
+    @classmethod
     def known_classes(cls) -> Classes | None:
         """The classes, without any folder; None where the folder says which they are."""
         return None

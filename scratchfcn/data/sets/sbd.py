@@ -44,7 +44,8 @@ class SBD(ListedSet):
         needs="mat",
         masks="GTcls.Segmentation in a .mat file: 0 background, 1..20 VOC's classes; no void",
         notes=(
-            "some images of its train are in VOC's val: after training on it, validate on voc2012's split seg11valid",
+            "some images of its train are in VOC's val: after training on it, measure on VOC 2012's seg11valid, with "
+            "val --dataset voc2012 --split seg11valid",
             "masks that were converted to cls/ID.png are read as well, and need no SciPy",
         ),
         overlapping=("train_noval", "trainval"),

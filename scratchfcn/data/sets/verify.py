@@ -47,17 +47,20 @@ class Found:
         root: where its layout begins.
         splits: what there is of each split, in order; then those that are published and not here.
         classes: its classes, None if not even one split can be opened.
+        contradictions: what cannot be right although every file is there.
     """
 
     kind: type[PublishedSet]
     root: Path
     splits: tuple[SplitFound, ...]
     classes: Classes | None
+    contradictions: tuple[str, ...] = ()
 
     @property
     def problems(self) -> list[str]:
         """All that is wrong, each once."""
-        return list(dict.fromkeys(problem for split in self.splits for problem in split.problems))
+        of_splits = [problem for split in self.splits for problem in split.problems]
+        return list(dict.fromkeys([*of_splits, *self.contradictions]))
 
     @property
     def advice(self) -> list[str]:
@@ -83,7 +86,7 @@ def verify(root: str | Path, name: str | None = None) -> Found:
         splits.append(looked_at)
         classes = classes or of_split
     absent = [SplitFound(split, None, counts[split]) for split in counts if split not in offered]
-    return Found(kind, found, (*splits, *absent), classes)
+    return Found(kind, found, (*splits, *absent), classes, tuple(kind.contradictions(found)))
 
 
 def _look_at(kind: type[PublishedSet], root: Path, split: str, checked: bool) -> tuple[SplitFound, Classes | None]:

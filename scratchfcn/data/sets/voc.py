@@ -57,6 +57,7 @@ class VOC2012(ListedSet):
             "trainaug = VOC train + SBD train + SBD val - VOC val; needs SBD in VOC2012, beside it or beside "
             "VOCdevkit, or its masks as PNGs in SegmentationClassAug",
             "seg11valid = VOC 2011 val - SBD train; the list comes with scratchfcn",
+            "with SBD: --train-split trainaug --val-split seg11valid; the two have no image in common",
             "masks in SBD's .mat files are read with SciPy: pip install 'scratchfcn[mat]'",
         ),
         overlapping=("trainval", "trainaug", "seg11valid"),
@@ -97,6 +98,17 @@ class VOC2012(ListedSet):
         found = [f"SBD: {sbd}"] if sbd is not None else []
         found += [f"SBD's masks as PNGs: {converted}"] if converted.is_dir() else []
         return found or ["SBD: not found, so there is no split trainaug"]
+
+    @classmethod
+    def contradictions(cls, root: Path) -> list[str]:
+        sbd, own = sbd_near(root), root / LISTS / f"{SEG11VALID}.txt"
+        if sbd is None:
+            return []
+        validation = read_list(own) if own.is_file() else shipped_list(SEG11VALID)
+        common = sorted(set(read_list(sbd / "train.txt")).intersection(validation))
+        return (
+            [f"{len(common)} images of {SEG11VALID} are in {sbd / 'train.txt'}, too: {common[0]} …"] if common else []
+        )
 
     @classmethod
     def known_classes(cls) -> Classes:

@@ -201,7 +201,7 @@ def _deep(members: list[Problem], evidence: Evidence) -> Explained:
         return "", ["save the masks with whole numbers, 8 bits"], ""
     if members[0].cause == "depth":
         return "more than 256 different values: a depth map, or numbers of instances", ["use masks of class ids"], ""
-    if all(24 <= value // 1000 <= 33 for value in values if value >= 1000):
+    if values[-1] >= 1000 and all(24 <= value // 1000 <= 33 for value in values if value >= 1000):
         cause = "values such as 26001 are Cityscapes' numbers of instances: class 26, the 2nd of them"
         return cause, ["take the files that end in _labelIds.png"], ""
     if members[0].cause == "bits":
@@ -212,6 +212,11 @@ def _deep(members: list[Problem], evidence: Evidence) -> Explained:
 def _values(members: list[Problem], evidence: Evidence) -> Explained:
     if blurred(evidence.tally.pixels):
         return _smooth(members, evidence)
+    if _are_greys(evidence):
+        cause = (
+            "grey is a colour, too: other masks are pictures of colours, and these are such pictures without any other"
+        )
+        return cause, [evidence.command("colours")], "colours"
     found = spread(evidence.tally.pixels, evidence.used)
     if found is not None:
         return _renumbered(found, evidence)
@@ -229,6 +234,13 @@ def _values(members: list[Problem], evidence: Evidence) -> Explained:
     if len(bad) == 1:
         return f"{bad[0]} stands alone, far from the ids, as a void value does", [as_void, as_classes], ""
     return "", [as_classes, as_void], ""
+
+
+def _are_greys(evidence: Evidence) -> bool:
+    """Whether the values that are no class are greys of the palette that other masks, colour pictures, have."""
+    found = fitting(evidence.tally.colours, evidence.root)
+    bad = [value for value in evidence.used if value >= len(evidence.classes or ())]
+    return len(found) == 1 and all(value << 16 | value << 8 | value in found[0][0].meaning for value in bad)
 
 
 def _classes(members: list[Problem], evidence: Evidence) -> Explained:

@@ -85,10 +85,9 @@ def settle_classes(opened: Opened, found: Sequence[Split], elsewhere: set[int]) 
         return next((split.dataset.classes for split in found), None), []
     pixels = sum((split.tally.pixels for split in found), np.zeros(256, np.int64))  # (256,)
     values = sorted(({*np.flatnonzero(pixels).tolist()} | elsewhere) - set(opened.ignore))
-    if not values:  # no mask could be read, and that has been said
-        with_classes(opened, Classes.numbered(2))
-        return None, []
-    with_classes(opened, Classes.numbered(max(2, *(value + 1 for value in values if value != IGNORE), 0)))
+    with_classes(opened, Classes.numbered(max([2, *(value + 1 for value in values if value != IGNORE)])))
+    if not values or any(split.tally.colours for split in found):
+        return None, []  # no mask could be read, or some are colour pictures: that has been said, and comes first
     masks = opened.root / "masks"
     if not masks.is_dir():
         masks = next(iter(opened.datasets.values())).files(0)[1].parent

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..datasets import as_set
 from ..errors import DataError
-from ..images import read_image
+from ..images import SUFFIXES, read_image
 from ..palette import IGNORE, Classes
 from ..transforms import resize_label
 from .bad_files import count_colours, scaled_up, why_no_mask
@@ -74,6 +74,9 @@ class Source:
         """
         try:
             values = self.read(path)
+            if "colours" in kinds and self._is_coloured(path, values):
+                return read_image(path)
+            return values
         except DataError:
             wrong = why_no_mask(path)
             if wrong.kind == "colours" and wrong.colours and "colours" in kinds:
@@ -86,16 +89,19 @@ class Source:
             if wrong.kind == "deep" and wrong.cause in ("", "bits") and "renumber" in kinds:
                 return _deep_values(path)
             raise
-        return read_image(path) if "colours" in kinds and self._is_reordered(path, values) else values
 
-    def _is_reordered(self, path: Path, values: np.ndarray) -> bool:
-        if self.coloured is None:
+    def _is_coloured(self, path: Path, values: np.ndarray) -> bool:
+        """Whether colours count in a file that could be read as ids: a picture whose colours happen to be greys, or one
+        whose palette is in another order."""
+        if path.suffix.lower() not in SUFFIXES:
             return False
         with Image.open(path) as picture:
-            entries = picture.getpalette("RGB") if picture.mode == "P" else None
-        return entries is not None and in_another_order(
-            np.array(entries).reshape(-1, 3), np.unique(values), self.coloured
-        )
+            if picture.mode in ("RGB", "RGBA"):
+                return True
+            entries = picture.getpalette("RGB") if picture.mode == "P" and self.coloured is not None else None
+        if entries is None:
+            return False
+        return in_another_order(np.array(entries).reshape(-1, 3), np.unique(values), self.coloured)
 
 
 def _deep_values(path: Path) -> np.ndarray:
@@ -133,7 +139,8 @@ class Conversion:
         table: int32 (65536,), the id of each value; -1 for values that do not fit.
         words: what `table` takes, for messages.
         palette: what colours mean; None where no mask holds colours.
-        classes: what the ids mean; None if the masks must say so, as before.
+        classes: what the ids mean; None if nothing says so but how large they are.
+        largest: the largest id that the masks will hold.
     """
 
     source: Source
@@ -142,6 +149,7 @@ class Conversion:
     words: str
     palette: Palette | None
     classes: Classes | None
+    largest: int
 
     def __call__(self, mask: Path, image: Path | None) -> np.ndarray:
         """The ids that a mask should hold, of which `misfits` had nothing to say: uint8 (H, W).
@@ -206,7 +214,8 @@ def find_conversion(
         classes = Classes(source.classes.names, source.classes.colours)
     else:
         classes = None if K is None else Classes.numbered(K)
-    return Conversion(source, tuple(kinds), table, words, of_colours, classes)
+    ids = [int(table[value]) for value in survey.values if table[value] != IGNORE]
+    return Conversion(source, tuple(kinds), table, words, of_colours, classes, max(ids, default=0))
 
 
 Table = tuple[np.ndarray, str, int | None]  # the table, the values it takes in words, and the number of classes

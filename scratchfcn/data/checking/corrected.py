@@ -47,7 +47,7 @@ MENDED_BY = {
     "order": {"colours"},
     "deep": {"bits", "renumber"},
     "smooth": {"threshold"},
-    "values": {"offbyone", "renumber", "threshold"},
+    "values": {"offbyone", "renumber", "threshold", "colours"},
     "classes": {"offbyone", "renumber", "threshold", "colours"},
     "size": {"sizes"},
 }
@@ -203,7 +203,9 @@ def fix_copy(
     declared = None if found.counted else found.classes
     source = Source(found.folder, _reader(datasets), declared, ignored, coloured_classes(found.kind, found.folder))
     conversion = _find(source, kinds, jobs, palette, values, workers, progress)
-    classes = conversion.classes or found.classes or Classes.numbered(2)
+    classes = conversion.classes or found.classes
+    if classes is None or len(classes) <= conversion.largest:
+        classes = Classes.numbered(max(2, conversion.largest + 1))
     with new_folder(target) as folder:
         _write(jobs, conversion, folder, classes, workers, progress)
         (folder / OWN).write_text(classes_toml(classes), encoding="utf-8")

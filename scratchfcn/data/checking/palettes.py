@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,27 +38,37 @@ class Palette:
         title: what a person calls it.
         classes: the classes that the ids stand for.
         meaning: the id of each colour, r·2¹⁶ + g·2⁸ + b; 255 for void.
+        typical: the colours by which it is recognised; VOC's cream is void wherever it is seen, but speaks for VOC.
     """
 
     name: str
     title: str
     classes: Classes
     meaning: Mapping[int, int]
+    typical: frozenset[int]
 
     def share(self, colours: Mapping[int, int]) -> float:
-        """Which part of the pixels has this palette's colours. colours: how many pixels have each."""
-        total = sum(colours.values())
-        return sum(count for colour, count in colours.items() if colour in self.meaning) / total if total else 0.0
+        """Which part of the pixels has a colour of this palette. colours: how many pixels have each."""
+        return _part(colours, self.meaning)
 
 
-def palette_of(name: str, title: str, classes: Classes) -> Palette:
-    """The colours of some classes; and as void VOC's cream, and black if no class is black."""
+def _part(colours: Mapping[int, int], which: Container[int]) -> float:
+    total = sum(colours.values())
+    return sum(count for colour, count in colours.items() if colour in which) / total if total else 0.0
+
+
+def palette_of(name: str, title: str, classes: Classes, creamy: bool = True) -> Palette:
+    """The colours of some classes; and as void VOC's cream, and black if no class is black.
+
+    creamy: cream is typical of it.
+    """
     numbers = [as_number(colour) for colour in classes.colours]
-    meaning = {as_number(np.array(IGNORE_COLOUR)): IGNORE, 0: IGNORE}
-    return Palette(name, title, classes, meaning | {number: label for label, number in enumerate(numbers)})
+    cream = as_number(IGNORE_COLOUR)
+    meaning = {cream: IGNORE, 0: IGNORE} | {number: label for label, number in enumerate(numbers)}
+    return Palette(name, title, classes, meaning, frozenset(meaning) - (frozenset() if creamy else {cream}))
 
 
-def as_number(colour: np.ndarray) -> int:
+def as_number(colour: Iterable[int]) -> int:
     """Three bytes as one number, r·2¹⁶ + g·2⁸ + b."""
     r, g, b = (int(value) for value in colour)
     return r << 16 | g << 8 | b
@@ -76,7 +86,7 @@ def known_palettes(root: Path | None = None) -> dict[str, Palette]:
     if own is not None:
         palettes[OWN] = palette_of(OWN, "classes.toml", own)
     for name, title in PUBLISHED.items():
-        palettes[name] = palette_of(name, title, _classes_of(name))
+        palettes[name] = palette_of(name, title, _classes_of(name), creamy=name == "voc2012")
     palettes[CONTINUED] = palette_of(CONTINUED, "PASCAL VOC's palette, continued to 256", Classes.numbered(IGNORE))
     return palettes
 
@@ -100,7 +110,7 @@ def fitting(colours: Mapping[int, int], root: Path | None = None) -> list[tuple[
     VOC's continued palette holds nearly everybody's colours, so it counts only where no other fits. So do the
     published ones where classes.toml's fit.
     """
-    shares = [(palette, palette.share(colours)) for palette in known_palettes(root).values()]
+    shares = [(palette, _part(colours, palette.typical)) for palette in known_palettes(root).values()]
     good = sorted((entry for entry in shares if entry[1] >= FITS), key=lambda entry: -entry[1])
     for last_resort in (lambda p: p.name == CONTINUED, lambda p: p.name != OWN):
         better = [entry for entry in good if not last_resort(entry[0])]

@@ -180,7 +180,8 @@ def _ways_out(masks: Path, used: list[int], K: int) -> list[str]:
     beyond = used[gap:]  # what follows the first gap
     return [
         f"if all of them are classes, renumber the masks to 0..{max(1, len(used) - 1)}, without gaps",
-        f"if {as_set(beyond)} mean 'not labelled', write into {masks.parent / 'classes.toml'}: "
+        f"if {as_set(beyond)} mean 'not labelled', give --ignore {','.join(map(str, beyond))}, or write into "
+        f"{masks.parent / 'classes.toml'}: "
         f"names = [your classes' names] and ignore = [{as_set(beyond)[1:-1]}]",
         f"if there really are {K} classes, confirm it: --num-classes {K}",
     ]

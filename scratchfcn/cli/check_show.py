@@ -1,0 +1,138 @@
+"""What `scratchfcn check-data` shows while it reads, and what it says when it has read."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import TextColumn
+from rich.table import Table
+
+from ..data import Findings
+from ..data.checking import Group, Problem
+from .progress import Bar, duration
+
+
+class PairBar(Bar):
+    """One bar over all splits, with images per second and the time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__("checking", console)
+        self.progress.columns = (*self.progress.columns, TextColumn("{task.fields[rate]}"))
+        self.progress.update(self.task, rate="")
+        self.began = time.perf_counter()
+
+    def update_pairs(self, split: str, done: int, total: int) -> None:
+        """`done` of `total` pairs are read, the last one of `split`."""
+        rate = done / max(1e-9, time.perf_counter() - self.began)
+        words = f"{rate:.0f} images/s, {duration((total - done) / rate)} left" if done > 4 else ""
+        self.progress.update(self.task, completed=done, total=total, description=f"checking {split}", rate=words)
+
+
+class FixBar(Bar):
+    """A bar that says what is being done."""
+
+    def update_step(self, what: str, done: int, total: int) -> None:
+        """`what` is "reading" or "writing"."""
+        self.progress.update(self.task, completed=done, total=total, description=what)
+
+
+def show(found: Findings, console: Console) -> None:
+    """What was found, in the terminal: each split, then how the classes are distributed, or what is wrong."""
+    K = "classes in doubt" if found.classes is None else f"{len(found.classes)} classes"
+    rate = found.pairs / max(1e-9, found.seconds)
+    title = found.kind.about.title.partition(",")[0]
+    console.print(f"{title}: {found.pairs} pairs, {K}, read in {found.seconds:.1f} s ({rate:.0f} images/s)")
+    sound = "no problem of its own" if found.problems_of("") else "all sound"
+    for split in found.splits.values():
+        wrong = found.problems_of(split.name)
+        said = f"{wrong} problem{'s' * (wrong != 1)}" if wrong else sound
+        console.print(f"{split.name}: {len(split.dataset)} pairs, {said}; {sizes(split.tally.sizes)}", style="bold")
+    if found.overlapping:
+        console.print(f"not looked into, for they overlap with others on purpose: {', '.join(found.overlapping)}")
+    if found.sound:
+        show_classes(found, console)
+    show_groups(found.groups, "✗", "red", console)
+    show_groups(found.warnings, "!", "yellow", console)
+
+
+def sizes(counts: Any) -> str:
+    """`480x360`, or how many sizes there are, and the commonest."""
+    if not counts:
+        return "no image could be read"
+    (H, W), n = counts.most_common(1)[0]
+    return f"{W}x{H}" if len(counts) == 1 else f"{len(counts)} sizes, mostly {W}x{H} ({n})"
+
+
+def show_classes(found: Findings, console: Console) -> None:
+    """A line for each class: its share of the pixels in each split, a bar, and its weights; then mean and deviation."""
+    histograms = {name: split.histogram for name, split in found.splits.items()}
+    of_train = histograms[found.train.name]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("class", no_wrap=True)
+    for name in histograms:
+        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("images", justify="right", no_wrap=True)
+    table.add_column(f"in {found.train.name}", no_wrap=True)
+    table.add_column("median weight", justify="right", no_wrap=True)
+    weights = of_train.median_frequency_weights()
+    for k, name in enumerate(found.classes.names):
+        cells = []
+        for histogram in histograms.values():
+            cells += [f"{100 * share(histogram, histogram.pixels[k]):.2f}%", str(histogram.images[k])]
+        part = share(of_train, of_train.pixels[k])
+        bar = "█" * max(int(part > 0), round(30 * part))
+        table.add_row(name, *cells, bar, f"{weights[k]:.3f}" if weights[k] else "–")
+    ignored = [cell for h in histograms.values() for cell in (f"{100 * share(h, h.ignored):.2f}%", "")]
+    table.add_row("(ignored)", *ignored, "", "")
+    console.print(table)
+    mean, std = found.train.tally.mean_and_std()
+    numbers = ["  ".join(f"{value:.4f}" for value in row) for row in (mean, std)]
+    console.print(f"mean of {found.train.name}, red green blue  {numbers[0]}   standard deviation  {numbers[1]}")
+
+
+def share(histogram: Any, pixels: int) -> float:
+    """Part of all pixels of a split."""
+    return float(pixels) / max(1, int(histogram.pixels.sum()) + histogram.ignored)
+
+
+def show_groups(groups: list[Group], sign: str, style: str, console: Console, most: int = 20) -> None:
+    """Each group with its first problems, its cause and its fixes; `most` problems in all, divided fairly."""
+    for group, count in zip(groups, fair_shares([len(group.problems) for group in groups], most), strict=True):
+        console.print(f"{sign} {group.title}", style=style)
+        show_some(group.problems, count, console)
+        if group.cause:
+            console.print(f"    cause: {group.cause}")
+        for k, line in enumerate(group.fixes):
+            console.print(f"    {'or: ' if k else 'fix: '}{line}")
+
+
+def say_how_to_go_on(found: Findings, dataset: str | None, report: Path | None, console: Console) -> None:
+    """The commands for a page, and for a copy without what is wrong."""
+    copy = found.root.resolve().with_name(found.root.resolve().name + "_fixed")
+    given = shlex.quote(str(found.root)) + (f" --dataset {dataset}" if dataset else "")
+    if report is None:
+        console.print(f"all of them, with pictures:  scratchfcn check-data --data {given} --report")
+    command = f"scratchfcn check-data --data {given} --fix all --output-dir {shlex.quote(str(copy))}"
+    console.print(f"a sound copy, with all that can be mended and without the pairs that cannot:  {command}")
+
+
+def fair_shares(counts: list[int], most: int) -> list[int]:
+    """How many of each group to show: at least one, and equally many as far as they have them, `most` in all."""
+    shares = [min(1, count) for count in counts]
+    while sum(shares) < min(most, sum(counts)):
+        smallest = min((k for k in range(len(counts)) if shares[k] < counts[k]), key=lambda k: shares[k])
+        shares[smallest] += 1
+    return shares
+
+
+def show_some(problems: Sequence[Problem], most: int, console: Console) -> None:
+    """The first `most` of some problems, and how many more there are."""
+    for problem in problems[:most]:
+        console.print("    " + problem.text.replace("\n", "\n    "))
+    if len(problems) > most:
+        console.print(f"    … and {len(problems) - most} more, all in the report")

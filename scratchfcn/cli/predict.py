@@ -163,11 +163,11 @@ class JobBar:
             disable=not console.is_terminal,  # in a log file, only the lines that stay
         )
         self.what, self.done, self.finished, self.total = what, 0, 0, 0
-        self.task = self.progress.add_task("predicting", total=1, what=what, pace="")
+        self.task = self.progress.add_task("predicting", total=1, visible=False, what=what, pace="")
 
     def started(self, total: int, finished: int) -> None:
         self.begun, self.total, self.finished = time.perf_counter(), total, finished
-        self.progress.update(self.task, total=total, completed=finished)
+        self.progress.update(self.task, total=total, completed=finished, visible=True)
 
     def window(self, done: int, total: int) -> None:
         if total >= MANY_WINDOWS:

@@ -13,20 +13,34 @@ probabilities. A probability counts at most 1 whoever says it, and the mean of p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import ops
 from ..data import resize_image
+from ..tensor import Tensor
 from ..training.network import Network, full_size
 
 Size = tuple[int, int]
 
 
+class Look(NamedTuple):
+    """What the network said of the image at one scale, perhaps in the mirror."""
+
+    scores: Tensor  # (1, K, h, w), at the size it was shown
+    mirrored: bool
+
+    def probabilities(self, size: Size) -> np.ndarray:
+        """float32 (K, *size), in the image's direction. The scores are resized, then the softmax is taken."""
+        p = ops.softmax(full_size(self.scores, size), axis=1).numpy()[0]
+        return p[:, :, ::-1] if self.mirrored else p
+
+
 def looks(
     network: Network, image: np.ndarray, seen: Size, scales: Sequence[float], flip: bool, device: str | None
-) -> Iterator[np.ndarray]:
-    """The class probabilities of every look at the image, float32 (K, H, W), at the image's own size.
+) -> Iterator[Look]:
+    """All looks at an image.
 
     Args:
         network: its layers' modes are left as they are.
@@ -39,16 +53,9 @@ def looks(
     for scale in scales:
         resized = resize_image(image, scaled(seen, scale))  # (h, w, 3)
         x = network.normalise(resized, None)[0][None]  # (1, 3, h, w)
-        yield probabilities(network, x, image.shape[:2], device)
+        yield Look(network.logits(x, device), mirrored=False)
         if flip:
-            mirrored = np.ascontiguousarray(x[:, :, :, ::-1])
-            yield probabilities(network, mirrored, image.shape[:2], device)[:, :, ::-1]
-
-
-def probabilities(network: Network, x: np.ndarray, size: Size, device: str | None) -> np.ndarray:
-    """Prepared float32 (1, 3, h, w) → float32 (K, *size). The scores are resized, then the softmax is taken."""
-    scores = full_size(network.logits(x, device), size)  # (1, K, H, W)
-    return ops.softmax(scores, axis=1).numpy()[0]
+            yield Look(network.logits(np.ascontiguousarray(x[:, :, :, ::-1]), device), mirrored=True)
 
 
 def scaled(size: Size, scale: float) -> Size:

@@ -25,6 +25,7 @@ from .sources import Read
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".gif")
 PIP_LINE = 'pip install -e ".[video]"'
+TIMED = ("mov,mp4", "matroska,webm")  # FFmpeg's names of the formats whose packets tell when their frame is shown
 TICKS = 90_000  # per second: the clock of written videos, MPEG's own
 
 
@@ -97,18 +98,18 @@ class Video(Clip):
     """The first video stream of a file, turned upright as a telephone's orientation mark says."""
 
     def __init__(self, path: Path, every: int = 1, start: float = 0.0, stop: float | None = None) -> None:
+        self.place: dict[int, int] | None = None  # time stamp → frame number
         with opened(path) as container:
             stream = container.streams.video[0]
             self.time_base = stream.time_base
-            rate = stream.average_rate or Fraction(25)
-            packets = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
-        self.place: dict[int, int] | None = None  # time stamp → frame number
-        if None not in packets and len(set(packets)) == len(packets):
-            stamps = sorted(packets)
-            self.place = {stamp: i for i, stamp in enumerate(stamps)}
-            times = [stamp * self.time_base for stamp in stamps]
-        else:  # old formats: frames have no time, only a place in the order
-            times = [i / rate for i in range(len(packets))]
+            if container.format.name.startswith(TIMED):
+                packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+                stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+                self.place = {stamp: i for i, stamp in enumerate(stamps)}
+                times = [stamp * self.time_base for stamp in stamps]
+            else:  # a frame has no time of its own there, so frames are counted, by decoding all of them once
+                rate = stream.average_rate or Fraction(25)
+                times = [i / rate for i, _ in enumerate(frames_of(container, stream))]
         super().__init__(path, times, every, start, stop)
 
     def frames(self, first: int) -> Iterator[tuple[int, Read]]:
@@ -141,9 +142,7 @@ def library() -> Any:
     try:
         import av
     except ImportError:
-        raise SettingError(
-            f"videos are read and written by PyAV, which is missing\n  fix: {PIP_LINE}"
-        ) from None
+        raise SettingError(f"videos are read and written by PyAV, which is missing\n  fix: {PIP_LINE}") from None
     return av
 
 

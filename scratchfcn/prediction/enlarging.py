@@ -1,16 +1,17 @@
 """Enlarging a prediction row by row, so that its full size is never in memory as a whole.
 
 A network trained on images of 240x180 says 240x180 opinions, whatever the photograph's size; they are interpolated
-bilinearly. Interpolating along the rows needs two neighbouring rows, so the enlarged rows can be made as the small
-ones arrive.
+bilinearly. A row of the result needs two neighbouring rows of what is enlarged, and no more.
 
-`Network.predict` interpolates class scores and takes the softmax afterwards. Here the scores are gone: windows have
-been blended, and what arrives are probabilities. Their logarithms are scores again, up to a constant for each pixel,
+`Network.predict` interpolates class scores and takes the softmax afterwards. Where the scores are at hand, any rows can
+be made so (`probabilities_of_rows`). Behind windows they are gone: what arrives, from the top down, are blended
+probabilities (`enlarged`). Their logarithms are scores again, up to a constant for each pixel,
 and interpolating shifts all classes' scores by the same mixture of these constants, which the softmax forgets:
 
     softmax(Σ_i w_i·ln p_i) = softmax(Σ_i w_i·(s_i - c_i)) = softmax(Σ_i w_i·s_i - Σ_i w_i·c_i) = softmax(Σ_i w_i·s_i)
 
-So the result is what interpolated scores would have given, and nothing but the probabilities is needed.
+So the result is what interpolated scores would have given, and nothing but the probabilities is needed. (The mean of
+several looks belongs to no scores; it is interpolated as it is.)
 """
 
 from collections.abc import Iterator
@@ -38,12 +39,15 @@ def between(size: int, out: int) -> Between:
 
 
 def enlarged(
-    pieces: Iterator[tuple[np.ndarray, np.ndarray | None]], seen: tuple[int, int], size: tuple[int, int]
+    pieces: Iterator[tuple[np.ndarray, np.ndarray | None]],
+    seen: tuple[int, int],
+    size: tuple[int, int],
+    as_scores: bool = True,
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Bring a prediction of size `seen` = (h, w), which arrives from the top down, to `size` = (H, W).
 
     pieces: probabilities (K, rows, w) and further maps (M, rows, w), or None. Yields the same with W columns, H rows in
-    all. Probabilities are interpolated as scores, maps as they are.
+    all. as_scores: interpolate the probabilities as scores (see above); maps are interpolated as they are.
     """
     if seen == tuple(size):
         yield from pieces
@@ -53,7 +57,7 @@ def enlarged(
     first = done = 0
     for p, maps in pieces:
         K = len(p)
-        fresh = np.log(np.maximum(p, np.finfo(p.dtype).tiny))  # (K, rows, w)
+        fresh = np.log(np.maximum(p, np.finfo(p.dtype).tiny)) if as_scores else p  # (K, rows, w)
         if maps is not None:
             fresh = np.concatenate([fresh, maps])  # (K + M, rows, w)
         held = fresh if held is None else np.concatenate([held, fresh], axis=1)
@@ -64,11 +68,18 @@ def enlarged(
             low, high = held[:, rows.low[part] - first], held[:, rows.high[part] - first]  # (K + M, n, w)
             mixed = mix(low, high, rows.weight[part, None])
             mixed = mix(mixed[:, :, columns.low], mixed[:, :, columns.high], columns.weight)  # (K + M, n, W)
-            yield softmax(mixed[:K]), None if maps is None else mixed[K:]
+            yield softmax(mixed[:K]) if as_scores else mixed[:K], None if maps is None else mixed[K:]
         if ready < size[0]:
-            held = held[:, rows.low[ready] - first :]
-            first = int(rows.low[ready])
+            passed = min(int(rows.low[ready]) - first, held.shape[1])  # when reducing, some rows are not used at all
+            held, first = held[:, passed:], first + passed
         done = ready
+
+
+def probabilities_of_rows(scores: np.ndarray, size: tuple[int, int], part: slice) -> np.ndarray:
+    """Rows `part` of scores (K, h, w) brought to `size` = (H, W), as probabilities (K, rows, W)."""
+    rows, columns = between(scores.shape[1], size[0]), between(scores.shape[2], size[1])
+    mixed = mix(scores[:, rows.low[part]], scores[:, rows.high[part]], rows.weight[part, None])  # (K, rows, w)
+    return softmax(mix(mixed[:, :, columns.low], mixed[:, :, columns.high], columns.weight))
 
 
 def mix(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> np.ndarray:

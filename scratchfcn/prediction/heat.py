@@ -33,6 +33,14 @@ def heat_map(values: np.ndarray, top: float, title: str, top_label: str) -> np.n
     return sheet
 
 
+def round_top(values: np.ndarray, smallest: float = 0.01) -> float:
+    """A round number (1, 2 or 5, times a power of ten) that all but a thousandth of the values (H, W) stay below."""
+    step = max(1, max(values.shape) // 1000)  # a sample is enough
+    high = max(smallest, float(np.quantile(values[::step, ::step], 0.999)))
+    power = 10.0 ** np.floor(np.log10(high))
+    return float(round(power * next(n for n in (1, 2, 5, 10) if n * power >= high * (1 - 1e-6)), 10))
+
+
 def colour_table() -> np.ndarray:
     """Matplotlib's "magma": its brightness grows evenly, so it reads in grey, too. uint8 (256, 3)."""
     from matplotlib import colormaps

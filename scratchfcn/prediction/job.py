@@ -77,8 +77,11 @@ class Job:
         """Numbers of the pictures to predict: all, or, when resuming, those that are not finished."""
         names = self.source.names
         if self.resume:
-            if self.clip and self.clip_path.exists() and read_clip_mark(self.clip_path) != self.outputs.mark:
-                raise SettingError(f"--resume: {self.clip_path} was made with other weights or options; move it away")
+            if self.clip and self.clip_path.exists() and read_clip_mark(self.clip_path) != self.clip_mark:
+                raise SettingError(
+                    f"--resume: {self.clip_path} was made with other weights, options or frames, and nothing is "
+                    "overwritten; move it away, or give another --output-dir"
+                )
             return [i for i, name in enumerate(names) if not self.outputs.finished(name)]
         paths = [path for name in names for path in self.outputs.paths(name).values()]
         taken = [path for path in (*paths, *([self.clip_path] if self.clip else [])) if path.exists()]
@@ -110,6 +113,13 @@ class Job:
         suffix = "gif" if isinstance(self.source, Gif) else "mp4"
         return self.outputs.folder / f"{self.source.path.stem}_overlay.{suffix}"
 
+    @property
+    def clip_mark(self) -> str:
+        """The mark of an overlay clip: also of what is in it."""
+        numbers, outputs = self.source.numbers, self.outputs
+        step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        return f"{outputs.mark} {numbers[0]}-{numbers[-1]}/{step} alpha {outputs.alpha} legend {outputs.legend}"
+
     def draw_clip(self) -> None:
         """Lay the finished masks over the source's frames. The network is not asked again, so a clip can be drawn when
         all frames are there, whichever run predicted them. Damaged frames are left out."""
@@ -118,7 +128,7 @@ class Job:
         ready = [i for i, mask in enumerate(masks) if mask.exists()]
         if ready:
             with replacing(self.clip_path) as temporary:
-                write(temporary, self.overlaid(ready, masks), self.source.rate, self.outputs.mark)
+                write(temporary, self.overlaid(ready, masks), self.source.rate, self.clip_mark)
 
     def overlaid(self, frames: list[int], masks: list[Path]) -> Iterator[tuple[Fraction, np.ndarray]]:
         """(seconds, overlay uint8 (H, W, 3)) of these frames."""

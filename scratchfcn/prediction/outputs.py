@@ -32,8 +32,8 @@ from ..data import Classes, colourise, overlay
 from ..data.pictures import save_mask, save_picture, with_legend
 from ..files import replacing
 from ..training import SettingError
-from .clips import library
-from .heat import beside, heat_map
+from .clips import opened
+from .heat import beside, heat_map, round_top
 from .predictor import Band, Predictor
 from .uncertainty import MEASURES
 
@@ -176,22 +176,25 @@ def read_mark(path: Path) -> str | None:
 
 
 def read_clip_mark(path: Path) -> str | None:
-    """The mark of a video or GIF; None where there is none."""
-    if path.suffix == ".gif":
-        with Image.open(path) as picture:
-            return picture.info.get("comment", b"").decode("latin-1")
-    with library().open(str(path)) as container:
-        return container.metadata.get("comment")
+    """The mark of a video or GIF; None where there is none, or the file cannot be read."""
+    try:
+        if path.suffix == ".gif":
+            with Image.open(path) as picture:
+                return picture.info.get("comment", b"").decode("latin-1")
+        with opened(path) as container:
+            return container.metadata.get("comment")
+    except (OSError, ValueError):
+        return None
 
 
 def uncertainty_picture(maps: np.ndarray, num_classes: int) -> np.ndarray:
     """Predictive entropy and mutual information side by side, both in nats: from (3, H, W) to uint8 (H', W', 3).
 
-    The scales are the same for every picture of a network, so that pictures can be compared. Entropy ends at ln K. Of
-    that, the disagreement between passes is rarely more than a quarter, where its scale ends.
+    Entropy's scale ends at ln K for every picture of a network. The passes' disagreement is far smaller, and how small
+    differs between networks (dropout behind the last features changes little), so its scale ends where it does.
     """
-    top = math.log(num_classes)
+    top, disagreement = math.log(num_classes), round_top(maps[1])
     return beside(
         heat_map(maps[0], top, "entropy: all uncertainty", f"{top:.2f} nats = ln {num_classes}"),
-        heat_map(maps[1], top / 4, "mutual information: the model's", f"{top / 4:.2f} nats or more"),
+        heat_map(maps[1], disagreement, "mutual information: the model's part", f"{disagreement:g} nats or more"),
     )

@@ -18,12 +18,13 @@ import numpy as np
 from ..backend import device_of
 from ..data import resize_image
 from ..training import Network, SettingError
-from .averaging import looks, mean
-from .enlarging import enlarged
+from .averaging import Look, looks, mean
+from .enlarging import enlarged, probabilities_of_rows
 from .uncertainty import DropoutPasses, measures, statistics
 from .windows import sliding
 
-AT_ONCE = 2**28  # bytes: probabilities that are larger are made in bands of rows
+AT_ONCE = 2**28  # bytes: probabilities that are larger are made in bands of rows …
+BAND = 2**25  # … of about so many bytes
 Progress = Callable[[int, int], None]
 
 
@@ -115,24 +116,45 @@ class Predictor:
             image: uint8 (H, W, 3).
             progress: told (windows done, windows in all).
         """
-        full = len(self.network.classes) * math.prod(image.shape[:2]) * np.dtype(np.float32).itemsize
-        if self.window is None and full <= AT_ONCE:
-            yield self._whole(image)
+        if self.window is not None:
+            yield from self._through_windows(image, self.window, progress)
             return
+        size = image.shape[:2]
+        full = len(self.network.classes) * math.prod(size) * np.dtype(np.float32).itemsize
+        enlarging = self.network.size not in (None, size)
+        if enlarging and full > AT_ONCE:
+            yield from self._from_scores(image, self.network.size)
+        else:
+            yield self._whole(image)
+
+    def _whole(self, image: np.ndarray) -> Band:
+        """All at once."""
+        self._begin()
+        return Band(0, *self._read(self._ask(image, self.network.size or image.shape[:2])))
+
+    def _from_scores(self, image: np.ndarray, seen: tuple[int, int]) -> Iterator[Band]:
+        """The network sees a small image, but the full size is large: all scores are kept, and enlarged by bands."""
+        self._begin()
+        (H, W), K = image.shape[:2], len(self.network.classes)
+        kept = [(look.scores.numpy()[0], look.mirrored) for look in self._looks(image, seen)]  # (K, h, w) each
+        height = max(1, BAND // (K * W * np.dtype(np.float32).itemsize))
+        for start in range(0, H, height):
+            rows = slice(start, min(start + height, H))
+            parts = ((probabilities_of_rows(scores, (H, W), rows), mirrored) for scores, mirrored in kept)
+            average = mean(self._counted(p[:, :, ::-1] if mirrored else p) for p, mirrored in parts)
+            yield Band(start, *self._read(average))
+
+    def _through_windows(self, image: np.ndarray, window: tuple[int, int], progress: Progress | None) -> Iterator[Band]:
+        """Windows of what the network sees, blended. The mean of several looks is enlarged after it has been taken."""
         self._begin()
         seen = self.network.size or image.shape[:2]
         shown = resize_image(image, seen)  # (h, w, 3)
-        blended = sliding(
-            shown, lambda piece: self._ask(piece, piece.shape[:2]), self.window or seen, self.overlap, progress
-        )
+        blended = sliding(shown, lambda piece: self._ask(piece, piece.shape[:2]), window, self.overlap, progress)
+        one_look = len(self.scales) == 1 and not self.flip and self.passes is None
         start = 0
-        for p, maps in enlarged((self._read(average) for average in blended), seen, image.shape[:2]):
+        for p, maps in enlarged((self._read(average) for average in blended), seen, image.shape[:2], one_look):
             yield Band(start, p, maps)
             start += p.shape[1]
-
-    def _whole(self, image: np.ndarray) -> Band:
-        self._begin()
-        return Band(0, *self._read(self._ask(image, self.network.size or image.shape[:2])))
 
     def _begin(self) -> None:
         self.network.model.eval()
@@ -141,12 +163,23 @@ class Predictor:
 
     def _ask(self, image: np.ndarray, seen: tuple[int, int]) -> np.ndarray:
         """The mean of all looks and passes, float32 (C, h, w) for uint8 (h, w, 3): C = K, or K + 2 with dropout."""
-        network, scales, flip, device = self.network, self.scales, self.flip, self.device
+        size = image.shape[:2]
+        return mean(self._counted(look.probabilities(size)) for look in self._looks(image, seen))
+
+    def _looks(self, image: np.ndarray, seen: tuple[int, int]) -> Iterator[Look]:
+        """All looks, of all passes."""
+        arguments = self.network, image, seen, self.scales, self.flip, self.device
         if self.passes is None:
-            return mean(looks(network, image, seen, scales, flip, device))
-        with self.passes.on():
-            passes = range(self.passes.passes)
-            return mean(statistics(p) for _ in passes for p in looks(network, image, seen, scales, flip, device))
+            yield from looks(*arguments)
+            return
+        for _ in range(self.passes.passes):
+            with self.passes.on():
+                pass_looks = list(looks(*arguments))
+            yield from pass_looks
+
+    def _counted(self, p: np.ndarray) -> np.ndarray:
+        """What is averaged of a look: its probabilities, and with dropout two more numbers."""
+        return p if self.passes is None else statistics(p)
 
     def _read(self, average: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """What `_ask` gave, as probabilities and measures of uncertainty."""

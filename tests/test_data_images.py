@@ -289,6 +289,16 @@ def test_classes_toml(tmp_path):
     assert classes.palette()[[0, 255]].tolist() == [[128, 64, 255], [224, 224, 192]]
     path.write_text('names = ["road", "car"]')
     assert Classes.from_toml(path).colours.tolist() == voc_palette(2).tolist()
+    assert Classes.from_toml(path).file_values == ()
+
+
+def test_classes_toml_for_masks_that_count_otherwise(tmp_path):
+    path = tmp_path / "classes.toml"
+    path.write_text('names = ["road", "car"]\nvalues = [1, 40]\nignore = [0]\n')
+    classes = Classes.from_toml(path)
+    assert classes.from_file_values(np.array([[0, 1], [40, 255]], np.uint8)).tolist() == [[255, 0], [1, 255]]
+    with pytest.raises(DataError, match=r"value 2 at \(row 0, col 1\)"):
+        classes.from_file_values(np.array([[1, 2]], np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -304,6 +314,9 @@ def test_classes_toml(tmp_path):
         ('names = ["a"]\ncolours = ["#00000g"]', "'#00000g' is no colour"),
         ('names = ["a"]\ncolours = [[1, 2, 256]]', "is no colour"),
         ('names = ["a"]\nignore = 11', "'ignore' must be a list"),
+        ('names = ["a"]\nvalues = [300]', "'values' must be a list"),
+        ('names = ["a", "b"]\nvalues = [1]', "2 names need as many different file values"),
+        ('names = ["a", "b"]\nvalues = [1, 1]', "2 names need as many different file values"),
         ('names = ["a"]\ncolors = ["#000000"]', "unknown key 'colors'; did you mean 'colours'"),
     ],
 )

@@ -146,6 +146,7 @@ class Classes:
         names = ["road", "car"]
         colours = ["#804080", [64, 0, 128]]  # optional; VOC's colours otherwise
         ignore = [11]                        # optional; mask values that, beside 255, mean "not labelled"
+        values = [1, 2]                      # optional; the mask value of each class, where they are not 0, 1, 2 …
         ```
 
         Raises:
@@ -154,7 +155,8 @@ class Classes:
         table = _read_toml(Path(path))
         try:
             names = _names(table)
-            return cls(names, _colours(table, len(names)), ignored_values=_ignored(table))
+            values = _bytes(table, "values")
+            return cls(names, _colours(table, len(names)), ignored_values=_bytes(table, "ignore"), file_values=values)
         except DataError as error:
             example = 'it should look like: names = ["road", "car"]   colours = ["#804080", [64, 0, 128]]'
             raise DataError([f"{path}: {problem}" for problem in error.problems], example) from None
@@ -253,7 +255,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a TOML file: {error}") from None
-    known = ["names", "colours", "ignore"]
+    known = ["names", "colours", "ignore", "values"]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
@@ -304,10 +306,10 @@ def _colour(value: Any) -> list[int]:
     raise DataError(f'{value!r} is no colour; write [128, 64, 128], each 0..255, or "#804080"')
 
 
-def _ignored(table: dict[str, Any]) -> tuple[int, ...]:
-    values = table.get("ignore", [])
+def _bytes(table: dict[str, Any], key: str) -> tuple[int, ...]:
+    values = table.get(key, [])
     if not isinstance(values, list) or not all(_is_byte(v) for v in values):
-        raise DataError(f"'ignore' must be a list of mask values 0..255, not {values!r}")
+        raise DataError(f"'{key}' must be a list of mask values 0..255, not {values!r}")
     return tuple(values)
 
 

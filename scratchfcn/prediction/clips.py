@@ -46,16 +46,17 @@ class Clip:
         if start < 0 or (stop is not None and stop <= start):
             raise SettingError(f"--start {start} and --stop {stop} must be seconds, the second later than the first")
         if not times:
-            raise DataError(f"{path}: the clip has no frames")
-        inside = [i for i, t in enumerate(times) if start <= t - times[0] and (stop is None or t - times[0] < stop)]
+            raise DataError(f"{path}: the clip has no frames; it may be cut short")
+        begin, end = exactly(start), None if stop is None else exactly(stop)
+        shown = [t - times[0] for t in times]
+        inside = [i for i, t in enumerate(shown) if begin <= t and (end is None or t < end)]
         if not inside:
-            raise SettingError(f"--start {start}: {path} ends after {float(times[-1] - times[0]):.1f} seconds")
+            raise SettingError(f"--start {start}: {path} ends after {float(shown[-1]):.1f} seconds")
         self.path, self.times = path, times
         self.numbers = inside[::every]
         self.names = [f"{path.stem}_{number:06d}" for number in self.numbers]
-        self.seconds = [times[number] - times[0] for number in self.numbers]
-        lasts = times[-1] - times[0]
-        self.rate = Fraction(len(times) - 1) / lasts / every if lasts else Fraction(10)
+        self.seconds = [shown[number] for number in self.numbers]
+        self.rate = (len(shown) - 1) / shown[-1] / every if shown[-1] else Fraction(10)
 
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, Read]]:
         """The wanted frames in order. One that the file should have but does not give raises DataError when read."""
@@ -81,6 +82,14 @@ class Clip:
             raise DataError(f"{self.path}: frame {self.numbers[i]} is damaged or missing")
 
         return read
+
+
+def exactly(seconds: float) -> Fraction:
+    """0.4 as 4/10: the number that was typed, not the binary one next to it. Errors: SettingError for no number."""
+    try:
+        return Fraction(str(seconds))
+    except ValueError:
+        raise SettingError(f"--start and --stop must be seconds, got {seconds}") from None
 
 
 def open_clip(path: Path, every: int = 1, start: float = 0.0, stop: float | None = None) -> Clip:

@@ -81,7 +81,7 @@ def predict_command(
     pictures = open_source(source, clip, outputs, recursive, large, every, start, stop)
     if predictor.window is not None and network.size is not None:
         explain_windows(predictor.window, network.size, console)
-    with JobBar("frame" if clip else "image", console) as bar:
+    with JobBar(pictures.what, console) as bar:
         job = Job(predictor, pictures, outputs, "video" in kinds, resume, bar)
         try:
             job.run()
@@ -226,7 +226,7 @@ def show_result(job: Any, classes: Any, console: Any) -> None:
     """What was done, and where it is. Errors: DataError with all problems, if there are any."""
     from ..data import DataError
 
-    what = "frame" if job.clip else "image"
+    what = job.source.what
     before = f", {job.finished} more were there already" if job.finished else ""
     if job.last is not None:
         console.print(f"{job.predicted} {what}(s) predicted{before}; for example:")

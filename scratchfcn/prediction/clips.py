@@ -39,6 +39,8 @@ class Clip:
         rate: chosen frames per second, on average.
     """
 
+    what = "frame"
+
     def __init__(self, path: Path, times: Sequence[Fraction], every: int, start: float, stop: float | None) -> None:
         """times: seconds of all frames of the file, ascending."""
         if every < 1:

@@ -25,6 +25,7 @@ class Source(Protocol):
     """Pictures in order. A name may lead into a sub-folder: "street/0001"."""
 
     names: list[str]
+    what: str  # what one of them is called: "image", "frame"
 
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, Read]]:
         """The wanted pictures, by ascending number; each is decoded when its function is called."""
@@ -34,6 +35,8 @@ class Source(Protocol):
 class ImageFiles:
     """Image files. Each is named after its stem, or, where two in a folder would get the same name (a.png and a.jpg),
     all of that folder after their full names."""
+
+    what = "image"
 
     def __init__(self, files: Sequence[Path], root: Path, large: bool = False) -> None:
         self.files, self.large = list(files), large

@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import TextColumn
-from rich.table import Table
 
 from ..data import Findings
 from ..data.checking import Group, Problem
@@ -69,30 +68,31 @@ def sizes(counts: Any) -> str:
 
 
 def show_classes(found: Findings, console: Console) -> None:
-    """A line for each class: its share of the pixels in each split, a bar, and its weights; then mean and deviation."""
+    """A line for each class: its share of the pixels of each split and in how many images it is, a bar, and its weight;
+    then mean and deviation. The bar and the weight are of the split to train on."""
     histograms = {name: split.histogram for name, split in found.splits.items()}
     of_train = histograms[found.train.name]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("class", no_wrap=True)
-    for name in histograms:
-        table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("images", justify="right", no_wrap=True)
-    table.add_column(f"in {found.train.name}", no_wrap=True)
-    table.add_column("median weight", justify="right", no_wrap=True)
     weights = of_train.median_frequency_weights()
+    wide = max(len(name) for name in (*found.classes.names, "(ignored)"))
+    heads = "".join(f"  {name[:9]:>9} {'images':>7}" for name in histograms)
+    console.print(f"{'class':{wide}}{heads}  {'weight':>8}  share of {found.train.name}")
     for k, name in enumerate(found.classes.names):
-        cells = []
-        for histogram in histograms.values():
-            cells += [f"{100 * share(histogram, histogram.pixels[k]):.2f}%", str(histogram.images[k])]
+        cells = "".join(_cells(histogram, k) for histogram in histograms.values())
         part = share(of_train, of_train.pixels[k])
-        bar = "█" * max(int(part > 0), round(30 * part))
-        table.add_row(name, *cells, bar, f"{weights[k]:.3f}" if weights[k] else "–")
-    ignored = [cell for h in histograms.values() for cell in (f"{100 * share(h, h.ignored):.2f}%", "")]
-    table.add_row("(ignored)", *ignored, "", "")
-    console.print(table)
-    mean, std = found.train.tally.mean_and_std()
-    numbers = ["  ".join(f"{value:.4f}" for value in row) for row in (mean, std)]
-    console.print(f"mean of {found.train.name}, red green blue  {numbers[0]}   standard deviation  {numbers[1]}")
+        bar = "█" * max(int(part > 0), round(24 * part))
+        weight = f"{weights[k]:8.3f}" if weights[k] else f"{'–':>8}"
+        console.print(f"{name:{wide}}{cells}  {weight}  {bar}")
+    ignored = "".join(f"  {100 * share(h, h.ignored):8.2f}% {'':7}" for h in histograms.values())
+    console.print(f"{'(ignored)':{wide}}{ignored}".rstrip())
+    mean, std = ("  ".join(f"{value:.4f}" for value in row) for row in found.train.tally.mean_and_std())
+    console.print(f"red, green, blue of {found.train.name}, 0..1:  mean {mean}   standard deviation {std}")
+    console.print("the weights are by median frequency; --weights-out FILE writes them")
+
+
+def _cells(histogram: Any, k: int) -> str:
+    if not histogram.images[k]:
+        return f"  {'–':>9} {0:7d}"
+    return f"  {100 * share(histogram, histogram.pixels[k]):8.2f}% {histogram.images[k]:7d}"
 
 
 def share(histogram: Any, pixels: int) -> float:

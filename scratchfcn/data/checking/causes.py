@@ -295,7 +295,7 @@ def _from_one(members: list[Problem], evidence: Evidence) -> Explained:
 
 
 def _unlearnable(members: list[Problem], evidence: Evidence) -> Explained:
-    fixes = ["move some images that show them to the training split", "or take them out of the list of classes"]
+    fixes = ["move some images that show them to the training split", "take them out of the list of classes"]
     return "nobody can learn what is never shown; the mean over all classes suffers", fixes, ""
 
 

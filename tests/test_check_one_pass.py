@@ -4,6 +4,8 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_folders import H, W, classes_toml, folder, label, photograph, put
 from PIL import Image, ImageDraw, ImageFilter
 from shared_data import shared_data
@@ -286,6 +288,26 @@ def test_what_is_not_spread_out(used):
     pixels = np.zeros(256, np.int64)
     pixels[used] = 5
     assert spread(pixels, used) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(3, 40), st.integers(2, 20), st.booleans(), st.randoms(use_true_random=False))
+def test_spreading_is_undone_whichever_way_it_was_done(n, step, to_white, chance):
+    """n ids spread over 0..255 or in steps, of which some that lie between may not occur: the same n come back."""
+    if to_white:
+        values = [round(i * 255 / (n - 1)) for i in range(n)]
+        used = values[:-1]
+    else:
+        values = [i * step for i in range(n) if i * step < 255]
+        between = values[2:-1]
+        missing = chance.sample(between, len(between) // 2)
+        used = [value for value in values if value not in missing]
+    pixels = np.zeros(256, np.int64)
+    pixels[used] = 1
+    pixels[255] = to_white
+    if len(used) < 3 - to_white or (not to_white and np.gcd.reduce(used) != step):
+        return  # too little is left to recognise anything
+    assert spread(pixels, used) == values
 
 
 def test_a_binary_mask_with_another_white(tmp_path):

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from shared_data import shared_data
 
 from scratchfcn.data import Classes, DataError, check_data, check_splits, colourise, voc_palette
-from scratchfcn.data.checking.causes import blurred, spread
 from scratchfcn.data.checking.palettes import fitting
+from scratchfcn.data.checking.patterns import blurred, spread
 from scratchfcn.data.checking.tally import Tally
 
 
@@ -327,7 +327,9 @@ def test_black_and_white_with_blurred_edges(tmp_path):
         group = only_group(tmp_path, **options)
         assert group.repair == "threshold"
         assert "edges" in group.cause
-    assert not blurred(np.bincount(label(*range(60)).ravel(), minlength=256))
+    many = np.full(256, 10)  # 150 classes, of which the background has most, and void
+    many[150:], many[0], many[255] = 0, 20_000, 500
+    assert not blurred(many)
 
 
 def test_jpeg_masks(tmp_path):
@@ -412,6 +414,19 @@ def test_inverse_frequency_weights_of_a_histogram(tmp_path):
     np.testing.assert_allclose(
         check_data(tmp_path).train.histogram.inverse_frequency_weights(), [1 / (2 * 0.75), 1 / (2 * 0.25)]
     )
+
+
+def test_published_classes_are_not_to_be_changed(tmp_path):
+    put(tmp_path / "train/a.png", photograph("a"))
+    put(tmp_path / "trainannot/a.png", label(0, 30, 11))
+    assert only_group(tmp_path).fixes == ["if {30} mean 'not labelled': --ignore 30"]
+    assert check_data(tmp_path, ignore=[30]).sound
+
+
+def test_commands_to_paste_have_the_options_that_were_given(tmp_path):
+    folder(tmp_path, {"a": label(0, 85, 170, 7)})
+    fixes = only_group(tmp_path, name="folder", ignore=[7], num_classes=2).fixes
+    assert fixes[0].startswith(f"scratchfcn check-data --data {tmp_path} --dataset folder --ignore 7 --fix renumber ")
 
 
 def test_classes_with_values_of_their_own_are_counted_by_them():

@@ -102,7 +102,7 @@ def check_data_command(
     if weights_out is not None:
         write_weights(found, weights_out, weights, console)
     if not found.sound:
-        say_how_to_go_on(found, dataset, report, console)
+        say_how_to_go_on(found, report, console)
         raise typer.Exit(2)
 
 

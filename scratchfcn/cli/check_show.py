@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.progress import TextColumn
 
 from ..data import Findings
 from ..data.checking import Group, Problem
+from ..data.checking.corrected import LEFT_OUT
 from .progress import Bar, duration
 
 
@@ -111,14 +111,13 @@ def show_groups(groups: list[Group], sign: str, style: str, console: Console, mo
             console.print(f"    {'or: ' if k else 'fix: '}{line}")
 
 
-def say_how_to_go_on(found: Findings, dataset: str | None, report: Path | None, console: Console) -> None:
+def say_how_to_go_on(found: Findings, report: Path | None, console: Console) -> None:
     """The commands for a page, and for a copy without what is wrong."""
-    copy = found.root.resolve().with_name(found.root.resolve().name + "_fixed")
-    given = shlex.quote(str(found.root)) + (f" --dataset {dataset}" if dataset else "")
     if report is None:
-        console.print(f"all of them, with pictures:  scratchfcn check-data --data {given} --report")
-    command = f"scratchfcn check-data --data {given} --fix all --output-dir {shlex.quote(str(copy))}"
-    console.print(f"a sound copy, with all that can be mended and without the pairs that cannot:  {command}")
+        console.print(f"all of them, with pictures:  scratchfcn check-data --data {found.evidence.data} --report")
+    if any(group.repair or group.kind in LEFT_OUT for group in found.groups):
+        console.print("a sound copy, with all that can be mended and without the pairs that cannot:")
+        console.print(f"    {found.evidence.copying('all')}")
 
 
 def fair_shares(counts: list[int], most: int) -> list[int]:

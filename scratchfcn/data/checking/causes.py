@@ -7,74 +7,17 @@ out once everything has been read, from sums over all splits.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ..datasets import as_set
-from ..palette import IGNORE, VOC_NAMES, Classes
+from ..palette import VOC_NAMES
+from .evidence import Evidence
 from .palettes import fitting, most_frequent, own_palette
+from .patterns import blurred, spread
 from .problems import Group, Problem, by_kind_and_cause
-from .tally import Tally
 
 Explained = tuple[str, list[str], str]  # the cause in words, what to do, and the --fix that does it
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What all masks of a data set say together, and where it lies.
-
-    Attributes:
-        tally: the sums over all splits.
-        classes: what is known of the classes; None while their number is in doubt.
-        root: the data set's folder; None if it is not made of files.
-        given: the folder as it was given, for commands that can be pasted.
-        name: what `--dataset` calls it, if that was given.
-        ignored: values that are known to mean "not labelled", 255 included.
-        advice: further things to do, by kind of problem.
-    """
-
-    tally: Tally
-    classes: Classes | None
-    root: Path | None
-    given: Path | None = None
-    name: str | None = None
-    ignored: frozenset[int] = frozenset({IGNORE})
-    advice: Mapping[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def used(self) -> list[int]:
-        """The values that stand for classes, or should: all that occur except ignored ones."""
-        return [value for value in self.tally.values if value not in self.ignored]
-
-    def command(self, repair: str, more: str = "") -> str:
-        """The command that mends masks, ready to be pasted."""
-        if self.root is None:
-            return f"mend the masks as scratchfcn check-data --fix {repair} does"
-        if not has_mask_folder(self.root):
-            return self.copying(repair, more)
-        fix = f"scratchfcn check-data {self._data} --fix {repair}{more}"
-        return f"{fix}   (writes {self.root}/masks_fixed; originals are kept)"
-
-    def copying(self, repair: str, more: str = "") -> str:
-        """The command that writes a whole corrected copy."""
-        if self.root is None:
-            return f"write a copy as scratchfcn check-data --fix {repair} does"
-        where = (self.given or self.root).absolute()
-        copy = shlex.quote(str(where.with_name(where.name + "_fixed")))
-        return f"scratchfcn check-data {self._data} --fix {repair}{more} --output-dir {copy}   (originals are kept)"
-
-    @property
-    def _data(self) -> str:
-        return f"--data {shlex.quote(str(self.given or self.root))}" + (f" --dataset {self.name}" if self.name else "")
-
-
-def has_mask_folder(root: Path) -> bool:
-    """Whether there are `images` and `masks`, so that a folder `masks_fixed` can take the place of `masks`."""
-    return (root / "images").is_dir() and (root / "masks").is_dir()
 
 
 def explain(problems: Sequence[Problem], evidence: Evidence) -> list[Group]:
@@ -210,23 +153,22 @@ def _deep(members: list[Problem], evidence: Evidence) -> Explained:
 
 
 def _values(members: list[Problem], evidence: Evidence) -> Explained:
-    if blurred(evidence.tally.pixels):
+    bad, K = evidence.bad, len(evidence.classes or ())
+    listed = ",".join(str(value) for value in bad[:10])
+    if evidence.fixed_classes:
+        return "", [f"if {as_set(bad)} mean 'not labelled': --ignore {listed}"], ""
+    if K <= 2 and blurred(evidence.tally.pixels):
         return _smooth(members, evidence)
     if _are_greys(evidence):
-        cause = (
-            "grey is a colour, too: other masks are pictures of colours, and these are such pictures without any other"
-        )
+        cause = "grey is a colour, too: other masks are pictures of colours, and these are such pictures in greys only"
         return cause, [evidence.command("colours")], "colours"
     found = spread(evidence.tally.pixels, evidence.used)
     if found is not None:
         return _renumbered(found, evidence)
-    K, used = len(evidence.classes or ()), evidence.used
-    bad = [value for value in used if value >= K]
-    if bad == [K] and 0 not in used:
+    if bad == [K] and 0 not in evidence.used:
         cause = f"the masks seem to count from 1 to {K}; subtract 1, so that the first class is 0"
         return cause, [evidence.command("offbyone")], "offbyone"
     as_classes = f"if {as_set(bad)} are classes, ask for {bad[-1] + 1} of them: --num-classes {bad[-1] + 1}"
-    listed = ",".join(str(value) for value in bad[:10])
     as_void = f"if they mean 'not labelled', write ignore = {bad[:10]} into classes.toml, or give --ignore {listed}"
     if bad == [K]:
         cause = "one value too many: void, a class more, or ids that count from 1 with 0 for 'not labelled'"
@@ -239,8 +181,7 @@ def _values(members: list[Problem], evidence: Evidence) -> Explained:
 def _are_greys(evidence: Evidence) -> bool:
     """Whether the values that are no class are greys of the palette that other masks, colour pictures, have."""
     found = fitting(evidence.tally.colours, evidence.root)
-    bad = [value for value in evidence.used if value >= len(evidence.classes or ())]
-    return len(found) == 1 and all(value << 16 | value << 8 | value in found[0][0].meaning for value in bad)
+    return len(found) == 1 and all(grey << 16 | grey << 8 | grey in found[0][0].meaning for grey in evidence.bad)
 
 
 def _classes(members: list[Problem], evidence: Evidence) -> Explained:
@@ -332,33 +273,3 @@ EXPLAIN: dict[str, Callable[[list[Problem], Evidence], Explained]] = {
     "unlearnable": _unlearnable,
     "absent": _absent,
 }
-
-
-def spread(pixels: np.ndarray, used: Sequence[int]) -> list[int] | None:
-    """The values of classes, if they are ids spread out over 0..255 to be told apart by eye; else None.
-
-    Either evenly up to 255, which then is a class as well: {0, 85, 170, 255}, {0, 128, 255}. Or in steps of 2 and more,
-    half of which at least occur: {0, 40, 80, 160}.
-
-    Args:
-        pixels: (256,), how many pixels have each value.
-        used: the values except 255 and ignored ones.
-    """
-    whole = [*used, IGNORE] if pixels[IGNORE] else []
-    n = len(whole)
-    if 3 <= n <= 64 and all(abs(value - i * IGNORE / (n - 1)) <= 1 for i, value in enumerate(whole)):
-        return whole
-    step = int(np.gcd.reduce(list(used))) if used else 0
-    if len(used) >= 3 and used[0] == 0 and step >= 2 and used[-1] // step + 1 <= 2 * len(used):
-        return list(range(0, used[-1] + 1, step))
-    return None
-
-
-def blurred(pixels: np.ndarray) -> bool:
-    """Whether values are those of a black and white picture with blurred edges: (256,), pixels of each value.
-
-    Many values, of which 0 and 255 have nearly all pixels, and each of the others next to none.
-    """
-    between = pixels[1:IGNORE]
-    total = pixels.sum()
-    return bool((between > 0).sum() > 24 and between.sum() < 0.2 * total and between.max() < 0.02 * total)

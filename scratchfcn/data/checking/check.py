@@ -24,9 +24,10 @@ from ..datasets import Dataset
 from ..errors import DataError
 from ..palette import IGNORE, Classes
 from ..sets import VOC2012, PublishedSet
-from .causes import Evidence, explain
+from .causes import explain
 from .conclusions import Split, about_classes, about_duplicates, binary_masks, settle_classes
 from .duplicates import Fingerprints, Same
+from .evidence import Evidence
 from .pair import Found, Look
 from .palettes import own_classes
 from .problems import Group, Problem
@@ -54,6 +55,7 @@ class Findings:
         same: images that occur more than once, or look as if they did; None if nobody asked.
         classes: the classes; None while their number is in doubt.
         train: the split to train on, if it could be opened; otherwise the first, or None.
+        evidence: what the causes were deduced from.
         seconds: how long it took.
     """
 
@@ -69,6 +71,7 @@ class Findings:
     same: list[Same] | None
     classes: Classes | None
     train: Split | None
+    evidence: Evidence
     seconds: float
 
     @property
@@ -141,6 +144,7 @@ def check_data(
         same,
         classes,
         train,
+        evidence,
         time.perf_counter() - began,
     )
 
@@ -203,7 +207,8 @@ def check_pairs(dataset: Dataset, progress: Callable[[int, int], None] | None = 
     report = None if progress is None else lambda _, done, total: progress(done, total)
     _go_through([(split, Look(dataset))], None, None, report)
     ignored = frozenset({*dataset.classes.ignored_values, IGNORE})
-    evidence = Evidence(split.tally, dataset.classes, dataset.root, ignored=ignored)
+    fixed = isinstance(dataset, PublishedSet) and not dataset.asks_for_classes
+    evidence = Evidence(split.tally, dataset.classes, dataset.root, ignored=ignored, fixed_classes=fixed)
     _raise_if_wrong(split.problems + binary_masks(split), evidence)
     return split.histogram
 
@@ -273,7 +278,19 @@ def _evidence(opened: Opened, found: Sequence[Split], classes: Classes | None) -
     for split in found:
         tally.add(split.tally)
     ignored = frozenset({IGNORE, *opened.ignore, *(classes.ignored_values if classes is not None else ())})
-    return Evidence(tally, classes, opened.root, opened.given, opened.name, ignored, opened.advice)
+    options = f" --dataset {opened.name}" if opened.name else ""
+    options += f" --ignore {','.join(map(str, opened.ignore))}" if opened.ignore else ""
+    return Evidence(
+        tally,
+        classes,
+        opened.root,
+        opened.given,
+        options,
+        opened.num_classes,
+        ignored,
+        not opened.kind.asks_for_classes,
+        opened.advice,
+    )
 
 
 def _by_split(problems: Sequence[Problem], splits: Sequence[str]) -> list[Problem]:

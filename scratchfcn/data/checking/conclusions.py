@@ -17,9 +17,9 @@ from ..errors import SHOWN, DataError
 from ..palette import IGNORE, VOC_NAMES, Classes
 from ..sets import Folder
 from ..sets.folder import number_of_classes
-from .causes import blurred
 from .duplicates import Same
 from .pair import value_line
+from .patterns import blurred
 from .problems import Problem, thousands
 from .splits import Opened, with_classes
 from .tally import Histogram, Tally

@@ -21,9 +21,9 @@ from ..images import SUFFIXES, read_image
 from ..palette import IGNORE, Classes
 from ..transforms import resize_label
 from .bad_files import count_colours, scaled_up, why_no_mask
-from .causes import spread
 from .pair import known_values, orientation
 from .palettes import Palette, classes_used, find_palette, ids_of, in_another_order, most_frequent
+from .patterns import spread
 
 KINDS = {
     "binary": "masks of 0 and 255 become 0 and 1",

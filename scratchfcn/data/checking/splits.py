@@ -32,6 +32,7 @@ class Opened:
         datasets: the splits to look into that can be opened.
         others: further splits of a data set whose number of classes is to be found, which counts them in.
         overlapping: splits that were left out because they share images with others on purpose.
+        num_classes: how many classes were asked for; None if nobody said.
         count_classes: nothing says how many classes there are, so the masks will be asked.
         ignore: values that mean "not labelled", beside those the data set has.
         problems: of splits that cannot be opened, and images and masks without partners.
@@ -43,6 +44,7 @@ class Opened:
     root: Path
     given: Path
     name: str | None
+    num_classes: int | None
     count_classes: bool
     ignore: tuple[int, ...]
     datasets: dict[str, Dataset] = field(default_factory=dict)
@@ -67,20 +69,20 @@ def open_splits(
     """
     kind, folder = recognise(root, name)
     count = kind.asks_for_classes and num_classes is None and not (folder / "classes.toml").exists()
-    opened = Opened(kind, folder, Path(root), name, count, tuple(ignore))
+    opened = Opened(kind, folder, Path(root), name, num_classes, count, tuple(ignore))
     there = kind.splits(folder)
     wanted = [split for split in there if split not in kind.about.overlapping] or there
     opened.overlapping = [] if splits is not None else [split for split in there if split not in wanted]
     for split in wanted if splits is None else dict.fromkeys(splits):
-        _open(opened, split, num_classes)
+        _open(opened, split)
     if count:
         _open_others(opened, [split for split in there if split not in opened.datasets])
     opened.warnings += _shared_images(opened)
     return opened
 
 
-def _open(opened: Opened, split: str, num_classes: int | None) -> None:
-    K, ignore = (MANY, ()) if opened.count_classes else (num_classes, opened.ignore)
+def _open(opened: Opened, split: str) -> None:
+    K, ignore = (MANY, ()) if opened.count_classes else (opened.num_classes, opened.ignore)
     try:
         dataset = open_dataset(opened.given, split, K, opened.name, ignore, strict=False)
     except DataError as error:

@@ -229,8 +229,10 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "pascal-context": pascal_context,
     "nyudv2": nyudv2,
     "nyudv2-hha": nyudv2,
+    "nyudv2-rgb-hha": nyudv2,
     "siftflow": siftflow,
     "siftflow-geometric": siftflow,
+    "siftflow-both": siftflow,
     "cityscapes": cityscapes,
     "keras": keras,
 }

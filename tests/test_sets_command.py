@@ -98,7 +98,8 @@ def test_a_sound_folder_is_found_and_the_next_command_named(tmp_path, name):
             f", of {published} published" if published else ""
         ) in said(result)
     assert "32×24" in result.output
-    option = f" --dataset {name}" if name in ("camvid-32", "nyudv2-hha", "siftflow-geometric") else ""
+    shadowed = ("camvid-32", "nyudv2-hha", "nyudv2-rgb-hha", "siftflow-geometric", "siftflow-both")
+    option = f" --dataset {name}" if name in shadowed else ""
     assert f"scratchfcn check-data --data {root}{option}\n" in result.output
 
 

@@ -27,7 +27,13 @@ from scratchfcn.data.sets.camvid_original import split_of
 from scratchfcn.data.sets.lists import Shelf, pairs_among, pairs_in_list, read_list, shipped_list
 from scratchfcn.data.sets.verify import verify
 
-SHADOWED = {"camvid-32": "camvid-original", "nyudv2-hha": "nyudv2", "siftflow-geometric": "siftflow"}
+SHADOWED = {
+    "camvid-32": "camvid-original",
+    "nyudv2-hha": "nyudv2",
+    "nyudv2-rgb-hha": "nyudv2",
+    "siftflow-geometric": "siftflow",
+    "siftflow-both": "siftflow",
+}
 
 
 def problems_of(call, *arguments, **options) -> DataError:
@@ -63,8 +69,9 @@ def test_every_set_is_recognised_and_every_split_can_be_read(tmp_path, name):
         assert len(set(names_of(dataset))) == len(dataset) > 0
         for i in range(len(dataset)):
             image, label = dataset.read(i)
-            assert (image.shape, image.dtype) == ((*make_sets.SIZE, 3), np.uint8)
-            assert (label.shape, label.dtype) == (make_sets.SIZE, np.uint8)
+            planes = (len(dataset.tasks),) if dataset.tasks else ()
+            assert (image.shape, image.dtype) == ((*make_sets.SIZE, dataset.channels), np.uint8)
+            assert (label.shape, label.dtype) == ((*make_sets.SIZE, *planes), np.uint8)
             assert set(np.unique(label).tolist()) <= {*range(len(dataset.classes)), 255}
         if kind.known_classes() is not None:
             assert dataset.classes == kind.known_classes()

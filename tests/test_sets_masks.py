@@ -377,8 +377,9 @@ def test_masks_of_ids_keep_what_is_not_ignored(K, ignored, data):
 def test_what_the_masks_of_a_set_hold_is_what_is_written_for_submission(tmp_path, name):
     root = make_sets.MAKERS[name](tmp_path)
     dataset = open_dataset(root, SETS[name].about.train, name=name)
-    label = dataset.read(0)[1]
-    assert (dataset.classes.from_file_values(dataset.classes.to_file_values(label)) == label).all()
+    for view in dataset.views().values():
+        label = view.read(0)[1]
+        assert (view.classes.from_file_values(view.classes.to_file_values(label)) == label).all()
 
 
 # --- MATLAB files ---------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from .checking import (
     fix_copy,
     fix_masks,
 )
-from .datasets import Dataset
+from .datasets import Dataset, main_view
 from .errors import DataError
 from .images import list_images, read_image, read_label
 from .loader import Batch, Cached, Loader
@@ -86,6 +86,7 @@ __all__ = [
     "fix_copy",
     "fix_masks",
     "list_images",
+    "main_view",
     "mosaic",
     "normalise",
     "open_dataset",

@@ -6,8 +6,9 @@ is named.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,13 +20,26 @@ from .palette import Classes
 class Dataset:
     """The three things every data set can do. Derive from it and define them.
 
+    Most have a photograph and a mask for each image. Some have more: HHA beneath the photograph makes six channels, and
+    two tasks make a label of two planes. Those also say what they are made of, see `views`.
+
     Attributes:
-        classes: names and colours of the K classes.
+        classes: names and colours of the K classes; of several tasks, those of the first.
         root: the folder it lives in, None if it is not made of files.
+        channels: C, how many numbers an image has for each pixel. Every three of them are a picture.
+        tasks: by name, the classes of each task, in the order of the label's planes; empty where there is one task.
+        mean, std: (C,), of the channels in 0..1: what networks subtract and divide by; None for ImageNet's.
+        caffe_mean: (C,), in 0..255 and with the third channel of each picture first (blue): what the paper's networks
+            subtract, in place of VOC's; None for that.
     """
 
     classes: Classes
     root: Path | None = None
+    channels: int = 3
+    tasks: Mapping[str, Classes] = MappingProxyType({})
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    caffe_mean: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         raise TypeError(f"{type(self).__name__} must define __len__, the number of images")
@@ -35,12 +49,28 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} must define name(i)")
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image and mask i: uint8 (H, W, 3), and uint8 (H, W) with values 0..K-1, or 255 where ignored."""
+        """Image and mask i: uint8 (H, W, C), and uint8 (H, W) with values 0..K-1, or 255 where ignored; of T tasks,
+        (H, W, T)."""
         raise TypeError(f"{type(self).__name__} must define read(i)")
 
     def files(self, i: int) -> tuple[Path, Path] | None:
         """The image file and the mask file of image i; None if it is not made of files."""
         return None
+
+    def views(self) -> dict[str, "Dataset"]:
+        """The data sets of one picture and one mask that this one is made of, by name, with the same images in the same
+        order: what is shown, counted and checked. The first is the main one; those of tasks are called after these."""
+        if self.channels != 3 or self.tasks:
+            raise TypeError(
+                f"{type(self).__name__} must define views(): its parts, of three channels and one task each"
+            )
+        return {"": self}
+
+
+def main_view(dataset: Dataset, task: str | None = None) -> Dataset:
+    """A data set as one of pictures and masks: its own first part, or that of a task. Most are that already."""
+    views = dataset.views()
+    return views.get(task or "", next(iter(views.values())))
 
 
 class FilePairs(Dataset):

@@ -24,8 +24,8 @@ class Batch:
     """What a training step is given.
 
     Attributes:
-        images: float32 (N, 3, H, W).
-        labels: uint8 (N, H, W); for validation H and W may differ from the images'.
+        images: float32 (N, C, H, W).
+        labels: uint8 (N, H, W), of T tasks (N, H, W, T); for validation H and W may differ from the images'.
         names: N names, see `Dataset.name`.
     """
 
@@ -107,15 +107,15 @@ class Loader:
     def _batch(self, number: int, group: np.ndarray) -> Batch:
         pairs = [self._sample(number, int(i)) for i in group]
         names = [self.dataset.name(int(i)) for i in group]
-        images = _stacked([image for image, _ in pairs], names, "image")  # (N, 3, H, W)
-        labels = _stacked([label for _, label in pairs], names, "mask")  # (N, H, W)
+        images = _stacked([image for image, _ in pairs], names, "image")  # (N, C, H, W)
+        labels = _stacked([label for _, label in pairs], names, "mask")  # (N, H, W) or (N, H, W, T)
         return Batch(images, labels, names)
 
     def _sample(self, number: int, i: int) -> tuple[np.ndarray, np.ndarray]:
         try:
             image, label = self.dataset.read(i)
             image, label = self.transform(image, label, np.random.default_rng([self.seed, number, i]))
-            if image.dtype != np.float32 or image.ndim != 3 or len(image) != 3:
+            if image.dtype != np.float32 or image.ndim != 3 or len(image) != self.dataset.channels:
                 raise ValueError(f"the transform must end in Normalise, but gives {image.dtype} {image.shape}")
         except DataError:
             raise  # names its file already
@@ -138,6 +138,8 @@ class Cached(Dataset):
         self.dataset = dataset
         self.classes = dataset.classes
         self.root = dataset.root
+        self.channels, self.tasks = dataset.channels, dataset.tasks
+        self.mean, self.std, self.caffe_mean = dataset.mean, dataset.std, dataset.caffe_mean
         self.transform = transform
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
@@ -152,6 +154,10 @@ class Cached(Dataset):
 
     def files(self, i: int) -> tuple[Path, Path] | None:
         return self.dataset.files(i)
+
+    def views(self) -> dict[str, Dataset]:
+        """The parts of what is remembered, as they are in files."""
+        return {"": self} if self.channels == 3 and not self.tasks else self.dataset.views()
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and mask i, see `Dataset.read`; not writeable, since others will be given the same arrays."""
@@ -175,7 +181,7 @@ class Cached(Dataset):
 def _stacked(arrays: Sequence[np.ndarray], names: Sequence[str], kind: str) -> np.ndarray:
     for array, name in zip(arrays, names, strict=True):
         if array.shape != arrays[0].shape:
-            sizes = [as_size(a[0] if a.ndim == 3 else a) for a in (arrays[0], array)]
+            sizes = [as_size(a[0] if kind == "image" else a) for a in (arrays[0], array)]
             raise DataError(
                 f"one batch, two sizes: {kind} {names[0]} is {sizes[0]}, {kind} {name} is {sizes[1]}",
                 "--size 320x240 resizes all images; --crop 256 cuts pieces of one size; "

@@ -55,12 +55,12 @@ class Resize:
 class Normalise:
     """From bytes to what a network is fed: (RGB / 255 - mean) / std, channels first. The last transform.
 
-    bgr: blue first, as in Caffe; then mean and std are in that order, too. Returns the image as float32 (3, H, W);
-    the label is untouched.
+    bgr: blue first, as in Caffe; then mean and std are in that order, too. Returns the image as float32 (C, H, W),
+    where mean and std have C numbers; the label is untouched.
     """
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     bgr: bool = False
 
     def __call__(self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator | None = None) -> Pair:
@@ -98,12 +98,30 @@ def by_pillow(array: np.ndarray, change: Callable[[Image.Image], Image.Image]) -
 def normalise(
     image: np.ndarray, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, bgr: bool = False
 ) -> np.ndarray:
-    """uint8 RGB (H, W, 3) to float32 (3, H, W): (image / 255 - mean) / std; with `bgr`, blue first."""
+    """uint8 RGB (H, W, 3) to float32 (3, H, W): (image / 255 - mean) / std; with `bgr`, blue first.
+
+    Of C channels likewise, if mean and std have C numbers; what `bgr` then means, `blue_first` says.
+    Errors: ValueError where they have another number.
+    """
+    if not image.shape[2] == len(mean) == len(std):
+        raise ValueError(
+            f"normalise: the image has {image.shape[2]} channels, but mean {len(mean)} numbers and std {len(std)}"
+        )
     if bgr:
-        image = image[:, :, ::-1]
-    mean, std = np.float32(mean)[:, None, None], np.float32(std)[:, None, None]  # (3, 1, 1)
-    x = image.transpose(2, 0, 1).astype(np.float32, order="C")  # (3, H, W)
+        image = image[:, :, ::-1] if len(mean) == 3 else image[:, :, blue_first(len(mean))]
+    mean, std = np.float32(mean)[:, None, None], np.float32(std)[:, None, None]  # (C, 1, 1)
+    x = image.transpose(2, 0, 1).astype(np.float32, order="C")  # (C, H, W)
     x /= np.float32(255)
     x -= mean
     x /= std
     return x
+
+
+def blue_first(channels: int) -> list[int]:
+    """Where each of a network's channels is found in an image, if the network wants blue first: 2, 1, 0, 5, 4, 3.
+
+    Every three channels are a picture (colour, then HHA), and Caffe reads each picture backwards. What is left over (a
+    depth alone) stays.
+    """
+    in_threes = channels - channels % 3
+    return [i - i % 3 + 2 - i % 3 if i < in_threes else i for i in range(channels)]

@@ -6,11 +6,11 @@ from .catalogue import KINDS, SETS, layout_of, open_dataset, recognise, split_na
 from .cityscapes import Cityscapes
 from .folder import Folder
 from .keras import KerasSegmentation
-from .nyudv2 import NYUDv2, NYUDv2HHA
+from .nyudv2 import NYUDv2, NYUDv2HHA, NYUDv2RGBHHA
 from .pascal_context import PascalContext
 from .published import About, ListedSet, PublishedSet
 from .sbd import SBD
-from .siftflow import SiftFlow, SiftFlowGeometric
+from .siftflow import SiftFlow, SiftFlowBoth, SiftFlowGeometric
 from .voc import VOC2012
 
 __all__ = [
@@ -28,9 +28,11 @@ __all__ = [
     "ListedSet",
     "NYUDv2",
     "NYUDv2HHA",
+    "NYUDv2RGBHHA",
     "PascalContext",
     "PublishedSet",
     "SiftFlow",
+    "SiftFlowBoth",
     "SiftFlowGeometric",
     "layout_of",
     "open_dataset",

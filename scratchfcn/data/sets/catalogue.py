@@ -13,11 +13,11 @@ from .camvid_original import CamVid32, CamVidOriginal
 from .cityscapes import Cityscapes
 from .folder import Folder
 from .keras import KerasSegmentation
-from .nyudv2 import NYUDv2, NYUDv2HHA
+from .nyudv2 import NYUDv2, NYUDv2HHA, NYUDv2RGBHHA
 from .pascal_context import PascalContext
 from .published import PublishedSet, refuse_unknown_split
 from .sbd import SBD
-from .siftflow import SiftFlow, SiftFlowGeometric
+from .siftflow import SiftFlow, SiftFlowBoth, SiftFlowGeometric
 from .voc import VOC2012
 
 # In the order in which a folder is held against them: where two have one layout, the first is meant, and `--dataset`
@@ -32,8 +32,10 @@ KINDS: tuple[type[PublishedSet], ...] = (
     PascalContext,
     NYUDv2,
     NYUDv2HHA,
+    NYUDv2RGBHHA,
     SiftFlow,
     SiftFlowGeometric,
+    SiftFlowBoth,
     Cityscapes,
     KerasSegmentation,
 )
@@ -79,6 +81,11 @@ def open_dataset(
         title, K = kind.about.title.partition(",")[0], len(dataset.classes)
         problem = f"{root}: {title}'s layout has {K} classes, but {num_classes} are asked for"
         raise DataError(problem, f"leave the number out, or arrange the folder as your own\n  {ACCEPTED}")
+    if ignore and dataset.tasks:
+        problem = (
+            f"{root}: {' and '.join(dataset.tasks)} labels hold values of their own, so none can be ignored in both"
+        )
+        raise DataError(problem, "leave out --ignore, or take a data set of one task: `scratchfcn data` lists them")
     if ignore:
         dataset.classes = dataset.classes.also_ignoring(ignore)
     return dataset

@@ -9,6 +9,9 @@ Depth is the lesson here: one scene, three descriptions of it, all of one size.
            ground, and the angle between the surface and gravity. They tell a network what it would have to work out.
 
 The masks (`segmentation/img_ID.mat`, variable `segmentation`) hold 1..40, and 0 where nobody labelled, which is void.
+
+`NYUDv2` reads the photographs, `NYUDv2HHA` the HHA pictures, and `NYUDv2RGBHHA` both, one beneath the other, which is
+what the paper does best with (table 4). Depth itself, which is no picture of bytes, is for whoever asks for it.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..datasets import Dataset, as_size
 from ..errors import DataError
 from ..images import read_image
 from ..palette import Classes, voc_palette
+from ..transforms import IMAGENET_MEAN, IMAGENET_STD
 from .colours import read_numbers
 from .lists import Pairs, Shelf, pairs_among, pairs_in_list, read_list, shipped_list
 from .matfiles import as_bytes, read_mat
@@ -33,6 +38,8 @@ NAMES = (
     *("night stand", "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop"),
 )
 LOG_DEPTH_MEAN = 7.844  # of the training images; the paper subtracts it. e to this power is 2.55 m, in millimetres
+RGB_MEAN = (116.190, 97.203, 92.318)  # in 0..255, the third channel first; reference implementation, nyud_layers.py
+HHA_MEAN = (132.431, 94.076, 118.477)
 
 SPLITS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}  # and what is in them
 LAYOUT = (
@@ -68,12 +75,14 @@ class NYUDv2(ListedSet):
         notes=(
             "the paper trains on trainval and reports on test, and so do the defaults here",
             "open_dataset(…).read_depth(i) gives the logarithm of depth, read_hha(i) the HHA picture of image i",
+            "--dataset nyudv2-hha reads the HHA pictures instead, and --dataset nyudv2-rgb-hha both",
         ),
         overlapping=("trainval",),
     )
     places = (".", "nyud", "NYUDv2", "nyudv2")
     parts = ("data/images", "segmentation")
     inputs: ClassVar[str] = "images"  # the folder in data/ whose files `read` gives
+    caffe_mean = RGB_MEAN
     no_split = "no file in segmentation/ is called img_5001.mat to img_6449.mat, and there is no train.txt or test.txt"
 
     @classmethod
@@ -88,12 +97,7 @@ class NYUDv2(ListedSet):
         return Classes(NAMES, voc_palette(41)[1:], file_values=tuple(range(1, 41)), ignored_values=(0,))
 
     def pairs_of(self, root: Path, split: str) -> tuple[Pairs, list[str]]:
-        images, masks = Shelf.of_images(root / "data" / self.inputs), Shelf.of(root / "segmentation", ".mat")
-        lists = _lists(root, split)
-        if not lists:
-            return pairs_among(_rule(split), images, masks)
-        names = [f"img_{name.removeprefix('img_')}" for path in lists for name in read_list(path)]
-        return pairs_in_list(" and ".join(path.name for path in lists), names, images, masks)
+        return _pairs(root, split, self.inputs)
 
     def read_values(self, path: Path) -> np.ndarray:
         return as_bytes(read_mat(path, "segmentation"), path, 0, len(NAMES))
@@ -151,6 +155,72 @@ class NYUDv2HHA(NYUDv2):
     )
     parts = ("data/hha", "segmentation")
     inputs = "hha"
+    mean = tuple(value / 255 for value in HHA_MEAN[::-1])
+    std = IMAGENET_STD  # nobody has published HHA's own
+    caffe_mean = HHA_MEAN
+
+
+class NYUDv2RGBHHA(NYUDv2):
+    """The photographs with HHA beneath: images of six channels. For networks of two streams, or of six inputs."""
+
+    about = About(
+        name="nyudv2-rgb-hha",
+        title="NYUDv2 with colour and HHA, 40 classes",
+        summary="Rooms seen by a Kinect: photograph and depth (as HHA) together, in 40 classes.",
+        source=NYUDv2.about.source,
+        size=NYUDv2.about.size,
+        licence=NYUDv2.about.licence,
+        layout=LAYOUT,
+        counts=NYUDv2.about.counts,
+        train="trainval",
+        val="test",
+        needs="mat",
+        masks=NYUDv2.about.masks,
+        notes=(
+            "an image has six channels: data/images/img_ID.png, and then data/hha/img_ID.png",
+            "train --fusion late (the default) makes two networks whose scores are averaged, as in the paper; --fusion "
+            "early makes one with six inputs",
+            "to start from two trained networks: --init RGB.safetensors --init-hha HHA.safetensors",
+        ),
+        overlapping=("trainval",),
+    )
+    parts = ("data/images", "data/hha", "segmentation")
+    channels = 6
+    mean = (*IMAGENET_MEAN, *NYUDv2HHA.mean)
+    std = (*IMAGENET_STD, *NYUDv2HHA.std)
+    caffe_mean = (*RGB_MEAN, *HHA_MEAN)
+
+    def pairs_of(self, root: Path, split: str) -> tuple[Pairs, list[str]]:
+        """The images that have a photograph, HHA and a mask; every other one is a loose end."""
+        pairs, loose = _pairs(root, split, "images")
+        with_hha, without = _pairs(root, split, "hha")
+        hha = {path.stem: (path, mask) for path, mask in with_hha}
+        pairs = [pair for pair in pairs if pair[0].stem in hha]
+        self.hha_pairs = [hha[image.stem] for image, _ in pairs]
+        return pairs, list(dict.fromkeys([*loose, *without]))
+
+    def views(self) -> dict[str, Dataset]:
+        return {
+            "rgb": NYUDv2.of_pairs(self.root, self.pairs, self.classes),
+            "hha": NYUDv2HHA.of_pairs(self.root, self.hha_pairs, self.classes),
+        }
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, label = super().read(i)
+        hha = read_image(self.hha_pairs[i][0])
+        if hha.shape != image.shape:
+            raise DataError(f"hha/{self.name(i)}: HHA {as_size(hha)} but photograph {as_size(image)}")
+        return np.dstack([image, hha]), label  # (H, W, 6)
+
+
+def _pairs(root: Path, split: str, inputs: str) -> tuple[Pairs, list[str]]:
+    """The files of data/`inputs` and the masks of a split; and every loose end, in words."""
+    images, masks = Shelf.of_images(root / "data" / inputs), Shelf.of(root / "segmentation", ".mat")
+    lists = _lists(root, split)
+    if not lists:
+        return pairs_among(_rule(split), images, masks)
+    names = [f"img_{name.removeprefix('img_')}" for path in lists for name in read_list(path)]
+    return pairs_in_list(" and ".join(path.name for path in lists), names, images, masks)
 
 
 def _lists(root: Path, split: str) -> list[Path]:

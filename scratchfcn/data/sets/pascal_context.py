@@ -31,6 +31,7 @@ NAMES = (
 )
 CALLED = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}  # in labels.txt
 
+MEAN = (104.007, 116.669, 122.679)  # in 0..255, blue first; reference implementation, pascalcontext_layers.py
 IMAGES, LISTS, MASKS, LABELS = "JPEGImages", "ImageSets/Main", "trainval", "labels.txt"
 
 
@@ -59,6 +60,7 @@ class PascalContext(ListedSet):
     )
     places = (".", "VOC2010", "VOCdevkit/VOC2010")
     parts = (IMAGES, LISTS)
+    caffe_mean = MEAN
 
     @classmethod
     def find(cls, root: Path) -> Path | None:

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from ..datasets import FilePairs
 from ..errors import DataError
@@ -145,6 +145,13 @@ class ListedSet(PublishedSet):
         self.pairs, self.loose = self.pairs_of(found, split)
         if strict and self.loose:
             raise DataError(self.loose, "put the files where they belong, or take their names out of the list")
+
+    @classmethod
+    def of_pairs(cls, root: Path, pairs: Pairs, classes: Classes) -> Self:
+        """The set of these pairs, which have been found already."""
+        dataset = cls.__new__(cls)
+        dataset.root, dataset.pairs, dataset.loose, dataset.classes = root, pairs, [], classes
+        return dataset
 
     def pairs_of(self, root: Path, split: str) -> tuple[Pairs, list[str]]:
         """The image file and the mask file of each image of a split; and every loose end, in words."""

@@ -1,8 +1,8 @@
 """SIFT Flow: 2 686 outdoor scenes with two label maps each, of 33 kinds of things and of 3 kinds of surface.
 
 The semantic map (SemanticLabels) holds 1..33, and 0 is void; the geometric one (GeoLabels) holds 1 sky, 2 horizontal,
-3 vertical, and -1 is void. Two tasks on one image: the paper trains one network with two heads, and `read_both` gives
-it both maps.
+3 vertical, and -1 is void. Two tasks on one image: the paper trains one network with two heads (table 5), to which
+`SiftFlowBoth` gives both maps as the planes of one label.
 
 Three semantic classes, cow, desert and moon, occur in no test image. A network can get them wrong but never right, so
 they are left out of the means (`Classes.unscored`), or a mean over 33 would be lower than the 30 that can be measured.
@@ -11,9 +11,12 @@ they are left out of the means (`Classes.unscored`), or a mean over 33 would be 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
+from ..datasets import Dataset, as_size
+from ..errors import DataError
 from ..images import read_image
 from ..palette import Classes, voc_palette
 from .lists import Pairs, Shelf, by_list_or_rule, shipped_list
@@ -41,6 +44,18 @@ LAYOUT = (
     "trainval.txt  test.txt   (optional: a name in each line; else the published division)"
 )
 SPLITS = ("train", "val", "trainval", "test")
+MEAN = (114.578, 115.294, 108.353)  # in 0..255, blue first; reference implementation, siftflow_layers.py
+
+
+def semantic_classes() -> Classes:
+    """The 33 semantic classes; three are left out of the means."""
+    values = tuple(range(1, 34))
+    return Classes(SEMANTIC, voc_palette(34)[1:], file_values=values, ignored_values=(0,), unscored=NOT_IN_TEST)
+
+
+def geometric_classes() -> Classes:
+    """Sky, horizontal, vertical."""
+    return Classes(GEOMETRIC, voc_palette(4)[1:], file_values=(1, 2, 3), ignored_values=(0,))
 
 
 class SiftFlow(ListedSet):
@@ -65,12 +80,14 @@ class SiftFlow(ListedSet):
         notes=(
             "cow, desert and moon occur in no test image and are left out of mean accuracy and mean IU",
             "highway_bost181 and street_urb506 have no labels and are in no split",
-            "open_dataset(…).read_both(i) gives an image with both label maps, for a network with two heads",
+            "--dataset siftflow-geometric reads the other label maps, and --dataset siftflow-both both, for a network "
+            "with two heads; open_dataset(…).read_both(i) gives them from Python",
         ),
     )
     places = (".", "SiftFlowDataset", "siftflow", "sift-flow")
     parts = (IMAGES, SEMANTIC_LABELS)
     labels = SEMANTIC_LABELS
+    caffe_mean = MEAN
 
     @classmethod
     def splits(cls, root: Path) -> list[str]:
@@ -83,8 +100,7 @@ class SiftFlow(ListedSet):
         return semantic_classes()
 
     def pairs_of(self, root: Path, split: str) -> tuple[Pairs, list[str]]:
-        images, masks = Shelf.of_images(root / IMAGES), Shelf.of(root / self.labels, ".mat")
-        return by_list_or_rule(root / f"{split}.txt", _rule(split, images.or_else(masks)), images, masks)
+        return _pairs(root, split, self.labels)
 
     def read_values(self, path: Path) -> np.ndarray:
         return read_label_map(path, len(self.classes))
@@ -121,7 +137,7 @@ class SiftFlowGeometric(SiftFlow):
         val="test",
         needs="mat",
         masks="S in a .mat file: 1 sky, 2 horizontal, 3 vertical, -1 void (ignored); label = value - 1",
-        notes=SiftFlow.about.notes[1:],
+        notes=SiftFlow.about.notes[1:2],
     )
     parts = (IMAGES, GEOMETRIC_LABELS)
     labels = GEOMETRIC_LABELS
@@ -131,21 +147,65 @@ class SiftFlowGeometric(SiftFlow):
         return geometric_classes()
 
 
-def semantic_classes() -> Classes:
-    """The 33 semantic classes; three are left out of the means."""
-    values = tuple(range(1, 34))
-    return Classes(SEMANTIC, voc_palette(34)[1:], file_values=values, ignored_values=(0,), unscored=NOT_IN_TEST)
+class SiftFlowBoth(SiftFlow):
+    """The same images with both maps: labels of two planes, for a network with two heads."""
 
+    about = About(
+        name="siftflow-both",
+        title="SIFT Flow, 33 semantic and 3 geometric classes",
+        summary="Outdoor scenes, 256x256, each labelled twice: what is there, and how it lies. For two heads.",
+        source=SiftFlow.about.source,
+        size=SiftFlow.about.size,
+        licence=SiftFlow.about.licence,
+        layout=LAYOUT,
+        counts=SiftFlow.about.counts,
+        train="trainval",
+        val="test",
+        needs="mat",
+        masks="S in two .mat files: semantic 1..33, 0 void; geometric 1 sky, 2 horizontal, 3 vertical, -1 void",
+        notes=(
+            *SiftFlow.about.notes[:2],
+            "the network gets two heads, and the loss is the sum of both; the semantic one is the main one",
+            "val and predict take --task geometric for the other",
+        ),
+    )
+    parts = (IMAGES, SEMANTIC_LABELS, GEOMETRIC_LABELS)
+    tasks: ClassVar[dict[str, Classes]] = {"semantic": semantic_classes(), "geometric": geometric_classes()}
 
-def geometric_classes() -> Classes:
-    """Sky, horizontal, vertical."""
-    return Classes(GEOMETRIC, voc_palette(4)[1:], file_values=(1, 2, 3), ignored_values=(0,))
+    def pairs_of(self, root: Path, split: str) -> tuple[Pairs, list[str]]:
+        """The images that have both maps; every other one is a loose end."""
+        pairs, loose = _pairs(root, split, SEMANTIC_LABELS)
+        with_geometry, without = _pairs(root, split, GEOMETRIC_LABELS)
+        geometric = {image.stem: (image, labels) for image, labels in with_geometry}
+        pairs = [pair for pair in pairs if pair[0].stem in geometric]
+        self.geometric_pairs = [geometric[image.stem] for image, _ in pairs]
+        return pairs, list(dict.fromkeys([*loose, *without]))
+
+    def views(self) -> dict[str, Dataset]:
+        return {
+            "semantic": SiftFlow.of_pairs(self.root, self.pairs, self.classes),
+            "geometric": SiftFlowGeometric.of_pairs(self.root, self.geometric_pairs, self.tasks["geometric"]),
+        }
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, semantic = super().read(i)
+        classes = self.tasks["geometric"]
+        geometric = classes.from_file_values(read_label_map(self.geometric_pairs[i][1], len(classes)))
+        if geometric.shape != semantic.shape:
+            raise DataError(f"{self.name(i)}: image {as_size(image)} but geometric labels {as_size(geometric)}")
+        return image, np.dstack([semantic, geometric])  # (H, W, 2)
 
 
 def read_label_map(path: Path, num_classes: int) -> np.ndarray:
     """A label map as uint8 (H, W): 1..K, and 0 for void, which the geometric maps store as -1."""
     values = read_mat(path, "S")
     return as_bytes(np.where(values == -1, 0, values), path, 0, num_classes)
+
+
+def _pairs(root: Path, split: str, labels: str) -> tuple[Pairs, list[str]]:
+    """The images of a split with their files in the folder `labels`; and every loose end, in words."""
+    images, masks = Shelf.of_images(root / IMAGES), Shelf.of(root / labels, ".mat")
+    return by_list_or_rule(root / f"{split}.txt", _rule(split, images.or_else(masks)), images, masks)
 
 
 def _rule(split: str, there: Shelf) -> list[str]:

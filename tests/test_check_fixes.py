@@ -182,6 +182,18 @@ def test_other_layouts_become_a_folder(tmp_path):
     assert data.classes.ignored_values == ()  # 11 has become 255 in the files
 
 
+def test_classes_with_values_of_their_own_get_ids_and_a_list_without_values(tmp_path):
+    classes_toml(tmp_path, "sea boat", "values = [0, 255]\nignore = [9]")
+    folder(tmp_path, {"a": label(0, 255, 9, size=(H // 2, W // 2))})
+    put(tmp_path / "images/train/a.png", photograph("a"))
+    fixed = fix_masks(tmp_path, ["sizes"])
+    assert set(np.unique(read_label(fixed / "train/a.png"))) == {0, 1, 255}
+    assert Classes.from_toml(fixed / "classes.toml").file_values == ()
+    assert Classes.from_toml(fixed / "classes.toml").names == ("sea", "boat")
+    fix_copy(tmp_path, tmp_path / "copy", ["sizes"])
+    assert check_data(tmp_path / "copy").sound
+
+
 def test_values_given_by_hand(tmp_path):
     folder(tmp_path, {"a": label(0, 3, 50), "b": label(7, 3, 0)})
     np.testing.assert_array_equal(

@@ -416,6 +416,20 @@ def test_inverse_frequency_weights_of_a_histogram(tmp_path):
     )
 
 
+@pytest.mark.parametrize("values", [(0, 255), (0, 85, 170, 255), (1, 2, 3), (0, 128)])
+def test_the_way_out_without_new_masks_works(tmp_path, values):
+    folder(tmp_path, {"a": label(*values), "b": label(*values[::-1])})
+    num_classes = 3 if values[0] == 1 else None
+    fixes = only_group(tmp_path, num_classes=num_classes).fixes
+    written = next(fix for fix in fixes if "classes.toml: " in fix).split("classes.toml: ")[1]
+    (tmp_path / "classes.toml").write_text(written.replace("], values", "]\nvalues"))
+    found = check_data(tmp_path)
+    assert found.sound
+    assert found.train.histogram.pixels.sum() == 2 * H * W
+    assert found.train.histogram.ignored == 0
+    assert check_splits(tmp_path)["train"][0].read(0)[1].max() == len(values) - 1
+
+
 def test_published_classes_are_not_to_be_changed(tmp_path):
     put(tmp_path / "train/a.png", photograph("a"))
     put(tmp_path / "trainannot/a.png", label(0, 30, 11))

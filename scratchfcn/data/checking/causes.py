@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..datasets import as_set
-from ..palette import VOC_NAMES
+from ..palette import IGNORE, VOC_NAMES
 from .evidence import Evidence
 from .palettes import fitting, most_frequent, own_palette
 from .patterns import blurred, spread
@@ -98,7 +98,16 @@ def _order(members: list[Problem], evidence: Evidence) -> Explained:
 
 
 def _binary(members: list[Problem], evidence: Evidence) -> Explained:
-    return "", [evidence.command("binary")], "binary"
+    return "", [evidence.command("binary"), *_as_values([0, IGNORE], evidence)], "binary"
+
+
+def _as_values(values: list[int], evidence: Evidence) -> list[str]:
+    """The way out that leaves the masks as they are: to say which value is which class."""
+    if evidence.root is None or evidence.fixed_classes or len(values) > 12:
+        return []
+    names = ", ".join(f'"name {k}"' for k in range(len(values)))
+    file = evidence.root / "classes.toml"
+    return [f"leave the masks as they are and say so in {file}: names = [{names}], values = {values}"]
 
 
 def _size(members: list[Problem], evidence: Evidence) -> Explained:
@@ -167,7 +176,7 @@ def _values(members: list[Problem], evidence: Evidence) -> Explained:
         return _renumbered(found, evidence)
     if bad == [K] and 0 not in evidence.used:
         cause = f"the masks seem to count from 1 to {K}; subtract 1, so that the first class is 0"
-        return cause, [evidence.command("offbyone")], "offbyone"
+        return cause, [evidence.command("offbyone"), *_as_values(list(range(1, K + 1)), evidence)], "offbyone"
     as_classes = f"if {as_set(bad)} are classes, ask for {bad[-1] + 1} of them: --num-classes {bad[-1] + 1}"
     as_void = f"if they mean 'not labelled', write ignore = {bad[:10]} into classes.toml, or give --ignore {listed}"
     if bad == [K]:
@@ -191,7 +200,7 @@ def _classes(members: list[Problem], evidence: Evidence) -> Explained:
     used, advice = evidence.used, evidence.advice.get("classes", [])
     if len(used) == 2 and used[0] == 0:
         cause = f"0 and {used[1]} only: this looks like a binary mask, in which {used[1]} stands for the object"
-        return cause, [evidence.command("renumber"), *advice[1:]], "renumber"
+        return cause, [evidence.command("renumber"), *_as_values(used, evidence), *advice[1:]], "renumber"
     if len(used) > 2 and used[-1] > used[-2] + 1 and used[:-1] == list(range(len(used) - 1)):
         cause = f"{used[-1]} stands alone, far from the ids 0..{used[-2]}, as a void value does"
         return cause, [f"if it means 'not labelled': --ignore {used[-1]}", *advice], ""
@@ -246,7 +255,7 @@ def _absent(members: list[Problem], evidence: Evidence) -> Explained:
 
 def _renumbered(values: list[int], evidence: Evidence) -> Explained:
     cause = f"the ids were spread out to be seen: {as_set(values)} stand for 0..{len(values) - 1}"
-    return cause, [evidence.command("renumber")], "renumber"
+    return cause, [evidence.command("renumber"), *_as_values(values, evidence)], "renumber"
 
 
 def _smooth(members: list[Problem], evidence: Evidence) -> Explained:

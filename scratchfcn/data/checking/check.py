@@ -22,13 +22,13 @@ from ...parallel import usable_cores
 from ..background import in_background
 from ..datasets import Dataset
 from ..errors import DataError
-from ..palette import IGNORE, Classes
+from ..palette import Classes
 from ..sets import VOC2012, PublishedSet
 from .causes import explain
 from .conclusions import Split, about_classes, about_duplicates, binary_masks, settle_classes
 from .duplicates import Fingerprints, Same
 from .evidence import Evidence
-from .pair import Found, Look
+from .pair import Found, Look, ignored_values
 from .palettes import own_classes
 from .problems import Group, Problem
 from .splits import Opened, open_splits
@@ -206,7 +206,7 @@ def check_pairs(dataset: Dataset, progress: Callable[[int, int], None] | None = 
     split = Split("", dataset)
     report = None if progress is None else lambda _, done, total: progress(done, total)
     _go_through([(split, Look(dataset))], None, None, report)
-    ignored = frozenset({*dataset.classes.ignored_values, IGNORE})
+    ignored = ignored_values(dataset.classes)
     fixed = isinstance(dataset, PublishedSet) and not dataset.asks_for_classes
     evidence = Evidence(split.tally, dataset.classes, dataset.root, ignored=ignored, fixed_classes=fixed)
     _raise_if_wrong(split.problems + binary_masks(split), evidence)
@@ -277,7 +277,7 @@ def _evidence(opened: Opened, found: Sequence[Split], classes: Classes | None) -
     tally = Tally()
     for split in found:
         tally.add(split.tally)
-    ignored = frozenset({IGNORE, *opened.ignore, *(classes.ignored_values if classes is not None else ())})
+    ignored = ignored_values(classes, opened.ignore)
     options = f" --dataset {opened.name}" if opened.name else ""
     options += f" --ignore {','.join(map(str, opened.ignore))}" if opened.ignore else ""
     return Evidence(

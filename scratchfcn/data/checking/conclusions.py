@@ -51,10 +51,11 @@ def binary_masks(split: Split) -> list[Problem]:
     """255 is allowed, as 'ignored'. But if 0 and 255 are all there is, 255 was meant to be the object.
 
     With more than two classes it is not judged: a few validation images may well show background alone. Nor is it if
-    somebody has said that 255 is to be ignored.
+    somebody has said what 255 means: that it is to be ignored, or the value of a class.
     """
     dataset, tally = split.dataset, split.tally
-    if len(dataset.classes) > 2 or tally.values != [0, IGNORE] or IGNORE in dataset.classes.ignored_values:
+    said = (*dataset.classes.ignored_values, *dataset.classes.file_values)
+    if len(dataset.classes) > 2 or tally.values != [0, IGNORE] or IGNORE in said:
         return []
     i = int(tally.first[IGNORE])
     values = _values(dataset, i)

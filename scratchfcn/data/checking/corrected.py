@@ -33,6 +33,7 @@ from ..sets import recognise
 from ..sets.folder import mask_folders
 from .check import Findings, check_data, coloured_classes
 from .conversion import KINDS, OF_VALUES, Conversion, Source, Survey, find_conversion
+from .pair import ignored_values
 from .palettes import OWN
 from .problems import Group, Problem
 
@@ -117,8 +118,8 @@ def fix_masks(
 ) -> Path:
     """Write every mask of `root/masks/{split}`, mended, to `root/masks_fixed/{split}` as PNG.
 
-    Where the colours of a palette say what the classes are, and there is no classes.toml, one is written into
-    `masks_fixed` as well.
+    A classes.toml goes into `masks_fixed` as well where it is needed: where there is none and the colours of a palette
+    say what the classes are, or where there is one that gives classes values of their own, for the new masks hold ids.
 
     Args:
         root: the data set's folder.
@@ -147,13 +148,13 @@ def fix_masks(
     if not jobs:
         raise DataError(f"{root / 'masks'}: no masks to mend", "for another layout: --output-dir DIR")
     declared = Classes.from_toml(root / OWN) if (root / OWN).exists() else None
-    ignored = frozenset({IGNORE, *ignore, *(declared.ignored_values if declared else ())})
+    ignored = ignored_values(declared, ignore)
     coloured = coloured_classes(*recognise(root)) if (root / "images").is_dir() else None
     source = Source(root, read_label, declared, ignored, coloured)
     conversion = _find(source, kinds, jobs, palette, values, workers, progress)
     with new_folder(target) as folder:
         _write(jobs, conversion, folder, conversion.classes or Classes.numbered(IGNORE), workers, progress)
-        if conversion.palette is not None and declared is None:
+        if declared.file_values if declared else conversion.palette:
             (folder / OWN).write_text(classes_toml(conversion.classes), encoding="utf-8")
     return target
 
@@ -198,7 +199,7 @@ def fix_copy(
     if "duplicates" in kinds:
         left_out += _in_other_splits(found, left_out)
     jobs = _jobs_of_splits(found, left_out)
-    ignored = frozenset({IGNORE, *ignore, *(found.classes.ignored_values if found.classes else ())})
+    ignored = ignored_values(found.classes, ignore)
     datasets = [split.dataset for split in found.splits.values()]
     declared = None if found.counted else found.classes
     source = Source(found.folder, _reader(datasets), declared, ignored, coloured_classes(found.kind, found.folder))

@@ -6,6 +6,7 @@ for one pair; what it hands over is small, whatever the size of the picture.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -192,6 +193,13 @@ def known_values(classes: Classes) -> np.ndarray:
     known[list(classes.file_values or range(len(classes)))] = True
     known[[*classes.ignored_values, IGNORE]] = True
     return known
+
+
+def ignored_values(classes: Classes | None, more: Sequence[int] = ()) -> frozenset[int]:
+    """Which values in mask files mean "not labelled": 255, unless a class has it; what the classes say; and `more`."""
+    if classes is None:
+        return frozenset({IGNORE, *more})
+    return frozenset({IGNORE, *more, *classes.ignored_values} - set(classes.file_values))
 
 
 def count_brightness(image: np.ndarray) -> np.ndarray:

@@ -138,7 +138,7 @@ class Tally:
     def histogram(self, classes: Classes) -> Histogram:
         """The sums of the values as sums of the classes that the values stand for."""
         of_class = list(classes.file_values or range(len(classes)))  # the value of each class, (K,)
-        ignored = sorted({*classes.ignored_values, IGNORE})
+        ignored = sorted({*classes.ignored_values, IGNORE} - set(of_class))
         return Histogram(
             classes=classes,
             pairs=self.masks,

@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..data import Classes, DataError, Dataset, colourise, overlay, read_image, resize_image, resize_label
+from ..data import (
+    Classes,
+    DataError,
+    Dataset,
+    colourise,
+    main_view,
+    overlay,
+    read_image,
+    resize_image,
+    resize_label,
+)
 from ..data.checking import Findings, Group, Problem, Split
 from ..data.checking.bad_files import why_no_mask
 from ..data.checking.pair import known_values
@@ -213,12 +223,18 @@ def _pictures(found: Findings, problem: Problem) -> list[Shown]:
         return [one for one in shown if one is not None]
     if problem.index is None or problem.split not in found.splits or problem.kind in ("unreadable", "shared"):
         return []  # the partner of a damaged file would show nothing of the damage
-    dataset = found.splits[problem.split].dataset
+    dataset = _view_with(found.splits[problem.split].dataset, problem)
     files = dataset.files(problem.index)
     if files is None:
         return []
     shown = [_photograph(files[0], "the image"), _mask(dataset, files[1], problem)]
     return [one for one in shown if one is not None]
+
+
+def _view_with(dataset: Dataset, problem: Problem) -> Dataset:
+    """Of a data set of several pictures or tasks, the view that has the problem; most data sets have only one."""
+    views = list(dataset.views().values())
+    return next((view for view in views if view.files(problem.index) == problem.files), views[0])
 
 
 def _photograph(path: Path, words: str) -> Shown | None:
@@ -330,8 +346,8 @@ def _share(histogram: Any, k: int) -> dict[str, Any]:
 
 def _samples(split: Split) -> list[tuple[str, Shown, Shown]]:
     """Some images with their masks: at equal distances, and beside them those that show the rarest classes first."""
-    n = len(split.dataset)
-    even = _spread_out(range(n), SAMPLES - 2)
+    dataset = main_view(split.dataset)
+    even = _spread_out(range(len(dataset)), SAMPLES - 2)
     values = sorted(split.tally.values, key=lambda value: int(split.tally.masks_with[value]))
     rare = [int(split.tally.first[value]) for value in values]
     samples = []
@@ -339,13 +355,13 @@ def _samples(split: Split) -> list[tuple[str, Shown, Shown]]:
         if len(samples) == SAMPLES:
             break
         try:
-            image, label = split.dataset.read(i)
+            image, label = dataset.read(i)
         except DataError:
             continue
         image = smaller(image)
         label = resize_label(label, image.shape[:2])
-        drawn = overlay(image, label, split.dataset.classes, 0.55)
-        samples.append((split.dataset.name(i), Shown(image, "photograph", 78), Shown(drawn, "with its mask", 78)))
+        drawn = overlay(image, label, dataset.classes, 0.55)
+        samples.append((dataset.name(i), Shown(image, "photograph", 78), Shown(drawn, "with its mask", 78)))
     return samples
 
 
@@ -354,11 +370,12 @@ def _maps(split: Split | None, classes: Classes) -> list[dict[str, Any]]:
     if split is None or split.tally.masks == 0:
         return []
     H, W = GRID
+    dataset = main_view(split.dataset)
     counts, used = np.zeros((256, H * W)), 0
     cells = np.arange(H * W)
-    for i in _spread_out(range(len(split.dataset)), MAPPED):
+    for i in _spread_out(range(len(dataset)), MAPPED):
         try:
-            label = split.dataset.classes.from_file_values(split.dataset.read_values(split.dataset.files(i)[1]))
+            label = dataset.classes.from_file_values(dataset.read_values(dataset.files(i)[1]))
         except DataError:
             continue
         counts[smaller_grid(label).ravel(), cells] += 1  # each cell is the class of one pixel, near its middle

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..datasets import Dataset
+from ..datasets import Dataset, main_view
 from ..errors import SHOWN, DataError
 from ..palette import IGNORE, VOC_NAMES, Classes
 from ..sets import Folder
@@ -58,7 +58,7 @@ def binary_masks(split: Split) -> list[Problem]:
     if len(dataset.classes) > 2 or tally.values != [0, IGNORE] or IGNORE in said:
         return []
     i = int(tally.first[IGNORE])
-    values = _values(dataset, i)
+    values = _values(main_view(dataset), i)
     row, col = np.argwhere(values == IGNORE)[0]
     counted = f"{thousands(int(tally.masks_with[IGNORE]))} of {thousands(tally.masks)} masks"
     diagnosis = f": this looks like a BINARY mask saved as 0/255 ({counted} hold a 255, none a 1)"

@@ -191,6 +191,9 @@ def fix_copy(
     _refuse_existing(target)
     reading = None if progress is None else lambda split, done, total: progress(f"checking {split}", done, total)
     found = check_data(root, splits, num_classes, name, ignore, True, False, workers, reading)
+    if any(len(split.dataset.views()) > 1 for split in found.splits.values()):
+        problem = f"{root}: {found.kind.about.title} has several pictures or masks for each image, and a copy has one"
+        raise DataError(problem, "take one of them with another --dataset: `scratchfcn data` lists them")
     everything = ALL in kinds
     if everything:
         kinds = [*kinds, *["colours"] * (palette is not None), *["renumber"] * (values is not None)]

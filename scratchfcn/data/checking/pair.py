@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..datasets import Dataset, FilePairs, as_set, as_size
+from ..datasets import Dataset, FilePairs, as_set, as_size, main_view
 from ..errors import DataError
 from ..images import _DAMAGE as DAMAGE
 from ..images import SUFFIXES, read_image, read_label
@@ -52,6 +52,8 @@ class Found:
 class Look:
     """What the threads do to pair i of a split: `Look(dataset, "train")(i)`.
 
+    Of a data set of several pictures or tasks the main view is counted, and all of them are looked at for mistakes.
+
     Args:
         dataset: any data set.
         split: the name of the split, for problems.
@@ -71,12 +73,21 @@ class Look:
         only_masks: bool = False,
         coloured: Classes | None = None,
     ) -> None:
-        self.dataset, self.split = dataset, split
+        self.dataset, self.split = main_view(dataset), split
+        self.other_views = [Look(view, split, only_masks=only_masks) for view in list(dataset.views().values())[1:]]
         self.brightness, self.fingerprints, self.only_masks = brightness, fingerprints, only_masks
         self.coloured = coloured
-        self.known = known_values(dataset.classes)  # (256,)
+        self.known = known_values(self.dataset.classes)  # (256,)
 
     def __call__(self, i: int) -> Found:
+        """Everything about pair i."""
+        found = self._look_at(i)
+        for look in self.other_views:
+            said = {problem.text for problem in found.problems}  # of a file that two views share
+            found.problems += [problem for problem in look(i).problems if problem.text not in said]
+        return found
+
+    def _look_at(self, i: int) -> Found:
         found = Found()
         image, values = self._read(i, found)
         if values is not None:
@@ -116,9 +127,7 @@ class Look:
     def _why_no_mask(self, path: Path, error: DataError) -> Wrong:
         wrong = why_no_mask(path)
         if wrong.kind in ("colours", "deep") and not _refused_as_ids(path, error):
-            return Wrong(
-                "refused", ""
-            )  # a set whose masks are colours, or no pictures, by design: its own words say it
+            return Wrong("refused", "")  # masks are colours, or no pictures, by design: the set's own words say it
         if wrong.cause == "no picture" and path.suffix.lower() not in SUFFIXES:
             return Wrong("refused", "")
         return wrong

@@ -127,6 +127,8 @@ def test_splits_and_options(sound):
         (["--fix", "binary", "--report", "x.html"], "leave out --report"),
         (["--weights", "mean"], "there are median and inverse"),
         (["--ignore", "300"], "mask values from 0 to 255"),
+        (["--split", ","], "names no split"),
+        (["--num-classes", "300"], "not 300"),
         (["--ignore", "1"], "value 1 is class 'car'"),
     ],
 )

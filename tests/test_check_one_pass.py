@@ -78,6 +78,18 @@ def test_a_split_that_cannot_be_opened_does_not_stop_the_others(tmp_path):
     assert list(found.splits) == ["test", "train"]
 
 
+def test_no_split_at_all_can_be_opened(tmp_path):
+    found = check_data(folder(tmp_path, {"a": label(0, 1)}), splits=["vall"])
+    assert [problem.text for problem in found.problems] == [f"{tmp_path}: no split 'vall'; there are train"]
+    assert (found.splits, found.classes, found.train) == ({}, None, None)
+
+
+def test_a_data_set_of_empty_files(tmp_path):
+    folder(tmp_path, {"a": b"", "b": b""})
+    put(tmp_path / "images/train/a.png", b"")
+    assert [problem.kind for problem in check_data(tmp_path).problems] == ["unreadable"] * 3
+
+
 def test_an_unknown_folder_or_data_set_is_refused(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         check_data(tmp_path / "gone")

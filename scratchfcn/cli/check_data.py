@@ -71,6 +71,8 @@ def check_data_command(
     console = make_console()
     splits = None if not split else [name.strip() for names in split for name in names.split(",") if name.strip()]
     ignored = values_option(ignore) or ()
+    if splits == []:
+        raise SettingError("--split names no split; write --split train, or leave it out for all")
     if fix is None and (output_dir or palette or values):
         option = "--output-dir" if output_dir else "--palette" if palette else "--values"
         raise SettingError(f"{option} goes with --fix, which says what to mend")

@@ -82,8 +82,10 @@ def settle_classes(opened: Opened, found: Sequence[Split], elsewhere: set[int]) 
     Returns:
         the classes, None if their number is in doubt; and the problem, if they are.
     """
+    if not found:
+        return None, []
     if not opened.count_classes:
-        return next((split.dataset.classes for split in found), None), []
+        return found[0].dataset.classes, []
     pixels = sum((split.tally.pixels for split in found), np.zeros(256, np.int64))  # (256,)
     values = sorted(({*np.flatnonzero(pixels).tolist()} | elsewhere) - set(opened.ignore))
     with_classes(opened, Classes.numbered(max([2, *(value + 1 for value in values if value != IGNORE)])))
@@ -91,7 +93,7 @@ def settle_classes(opened: Opened, found: Sequence[Split], elsewhere: set[int]) 
         return None, []  # no mask could be read, or some are colour pictures: that has been said, and comes first
     masks = opened.root / "masks"
     if not masks.is_dir():
-        masks = next(iter(opened.datasets.values())).files(0)[1].parent
+        masks = found[0].dataset.files(0)[1].parent
     if blurred(pixels):
         few = f"{masks}: {len(values)} different values, but nearly all pixels are 0 or 255"
         return None, [Problem("smooth", few)]
@@ -103,7 +105,7 @@ def settle_classes(opened: Opened, found: Sequence[Split], elsewhere: set[int]) 
     # 21 classes are almost surely VOC's; to call the second of two classes "aeroplane" would only confuse.
     classes = Classes.voc() if len(VOC_NAMES) == K and opened.kind is Folder else Classes.numbered(K)
     with_classes(opened, classes)
-    return next(iter(opened.datasets.values())).classes, []
+    return found[0].dataset.classes, []
 
 
 def about_duplicates(same: Sequence[Same], found: Sequence[Split]) -> tuple[list[Problem], list[Problem]]:

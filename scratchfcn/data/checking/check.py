@@ -35,6 +35,7 @@ from .splits import Opened, open_splits
 from .tally import Histogram, Tally
 
 Progress = Callable[[str, int, int], None]  # (split, pairs done, pairs in all)
+MANY = 8  # problems; with more, a page is easier to read than a list
 OF_MASKS = ("classes", "colours", "order", "deep", "binary", "smooth", "values")  # kinds of problem with masks' values
 
 
@@ -312,5 +313,8 @@ def _raise_if_wrong(problems: Sequence[Problem], evidence: Evidence) -> None:
     advice = []
     for group in explain(problems, evidence):
         if group.fixes:
-            advice += [": ".join(text for text in (group.cause, group.fixes[0]) if text), *group.fixes[1:]]
+            asks = group.cause.endswith("?")
+            advice += [(" " if asks else ": ").join(filter(None, (group.cause, group.fixes[0]))), *group.fixes[1:]]
+    if len(problems) > MANY and evidence.root is not None:
+        advice.append(f"scratchfcn check-data --data {evidence.data} --report   (a page with all of it, and pictures)")
     raise DataError([problem.text for problem in problems], dict.fromkeys(advice))

@@ -55,14 +55,20 @@ def check_file(path: str | Path) -> None:
         raise ExportError(f"export: onnx.checker refuses the file: {error}") from None
 
 
-def open_session(path: str | Path) -> Any:
-    """The file in onnxruntime, on the CPU. Errors: ExportError where it is not installed, or cannot use the file."""
+def require_onnxruntime() -> None:
+    """Errors: ExportError, with what to install, where it is missing."""
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ImportError:
         raise ExportError(
             f"export: checking the file takes onnxruntime\n  fix: {ONNX_PIP_LINE}, or leave the check out: --no-check"
         ) from None
+
+
+def open_session(path: str | Path) -> Any:
+    """The file in onnxruntime, on the CPU. Errors: ExportError where it cannot use the file."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     if Path(path).stat().st_size > LARGE:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

@@ -10,7 +10,7 @@ can be found out: the network is recorded for some fifty sizes, which takes no c
     UpTo        the image is filled up with zeros to the next size that suits the backbone's windows
 
 A rule is taken only if it gives the very numbers of every recording. The sizes recorded follow one another, further
-than the coarsest stride (32), so all remainders occur, and reach beyond a thousand pixels. A network that does
+than the network's coarsest stride, so all remainders occur, and there are large ones, too. A network that does
 something else at some size, or has a number that no rule explains, is refused: then a file for one size is the way.
 
 Crops and frames that change nothing are left out by the ops, at some sizes and not at others. So what is compared are
@@ -22,20 +22,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import gcd, isfinite
 from typing import Any
 
 import numpy as np
 
 from ..backend import to_numpy
+from ..inspection import dry_run
 from ..nn import Module
 from ..ops import Crop, Pad, Reshape, ResizeBilinear
 from ..ops.im2col import Pair
-from .recording import Call, Constant, ExportError, Recording, Value, record
+from .recording import Call, Constant, ExportError, Recording, Value, evaluating, record
 
 Size = tuple[int, int]  # rows and columns
-IN_A_ROW = 45  # sizes that follow one another: more than the coarsest stride
-FAR = (97, 128, 255, 353, 512, 641, 1030)  # and some beyond the smallest, for what only happens in large images
-LARGE = 2048  # a size that shows what a network does with large images
+IN_A_ROW = 13  # so many more sizes follow one another than the coarsest stride is long
+FAR = (97, 128, 255, 353, 512, 577)  # and some beyond the smallest, for what only happens in large images
+LARGE = (600, 2400)  # sizes that show what a network does with large images: the first that it takes
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,23 @@ def record_for_all_sizes(model: Module, batch: int, channels: int) -> tuple[Reco
         return record(model, (batch, channels, *size))
 
     least = least_size(at)
-    observed = [observe(at, size, least) for size in some_sizes(least)]
+    stride = coarsest_stride(model, (batch, channels, least, least))
+    observed = [observe(at, size, least) for size in some_sizes(least, stride)]
     return Watched(observed).recording(), least
 
 
-def some_sizes(least: int) -> list[Size]:
+def coarsest_stride(model: Module, shape: tuple[int, int, int, int]) -> int:
+    """Of the network's maps that have one: a mean over the whole map leads to a single pixel."""
+    with evaluating(model):
+        grids = [row.grid for row in dry_run(model, shape).rows if row.grid is not None]
+    return max((int(grid.stride) for grid in grids if isfinite(grid.stride)), default=1)
+
+
+def some_sizes(least: int, stride: int) -> list[Size]:
     """Sizes to look at: rows in a row, and beside each of them other columns, so that the two are told apart."""
-    rows = [*range(least, least + IN_A_ROW), *(least + n for n in FAR)]
-    columns = rows[IN_A_ROW // 3 :] + rows[: IN_A_ROW // 3]
+    rows = [*range(least, least + stride + IN_A_ROW), *(least + n for n in FAR)]
+    half = (stride + IN_A_ROW) // 2
+    columns = rows[half:] + rows[:half]
     return list(zip(rows, columns, strict=True))
 
 
@@ -90,15 +101,7 @@ def least_size(at: Callable[[Size], Recording]) -> int:
     Below, it may refuse them, or leave out a mean over a map that is a single pixel already.
     Errors: ExportError, with what the network says, where it takes no large image either.
     """
-    try:
-        large = steps_of(at((LARGE, LARGE)))
-    except ExportError:
-        raise
-    except ValueError as error:
-        raise ExportError(
-            f"export: images of any size are not possible: the network does not take one of {LARGE}x{LARGE} ({error}); "
-            "export it for images of one size"
-        ) from None
+    high, large = large_image(at)
 
     def does_the_same(n: int) -> bool:
         try:
@@ -108,11 +111,26 @@ def least_size(at: Callable[[Size], Recording]) -> int:
         except ValueError:
             return False
 
-    low, high = 0, LARGE  # too small, large enough
+    low = 0  # too small, as high is large enough
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if does_the_same(middle) else (middle, high)
     return high
+
+
+def large_image(at: Callable[[Size], Recording]) -> tuple[int, list[Step]]:
+    """The first of the LARGE sizes that the network takes, and what it does then."""
+    for n in LARGE:
+        try:
+            return n, steps_of(at((n, n)))
+        except ExportError:
+            raise
+        except ValueError as error:
+            refusal = f"{n}x{n} ({error})"
+    raise ExportError(
+        f"export: images of any size are not possible: the network does not take one of {refusal}; export it for "
+        "images of one size"
+    )
 
 
 def observe(at: Callable[[Size], Recording], size: Size, least: int) -> Recording:
@@ -318,13 +336,17 @@ def sides(pad: Pad) -> tuple[int, int, int, int]:
 
 
 def fill_rule(n: np.ndarray, filled: np.ndarray) -> tuple[int, int, int] | None:
-    """(least, step, rest) of UpTo, such that it gives `filled` for every `n`; None if there are none."""
-    least = int(filled.min())
-    above = sorted({int(size) for size in filled if size > least})
-    step = min((b - a for a, b in pairwise(above)), default=1)
-    rest = above[0] % step if above else 0
-    expected = np.maximum(least, step * -(-(n - rest) // step) + rest)
-    return (least, step, rest) if (expected == filled).all() else None
+    """(least, step, rest) of UpTo, such that it gives `filled` for every `n`; None if there are none.
+
+    All sizes that occur lie a multiple of the step apart, except perhaps the least, which need not be in their row.
+    """
+    least, *above = sorted({int(size) for size in filled})
+    for row in ([least, *above], above):
+        step = gcd(*(b - a for a, b in pairwise(row))) or 1
+        rest = row[0] % step if row else 0
+        if (np.maximum(least, step * -(-(n - rest) // step) + rest) == filled).all():
+            return least, step, rest
+    return None
 
 
 def same_step(a: Step, b: Step) -> bool:

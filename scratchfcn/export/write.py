@@ -6,7 +6,6 @@ write_weights   its weights alone, under the names of the state dict: torch's lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from .. import weights
 from ..backend import to_numpy
 from ..data import read_image, resize_image
 from ..files import replacing
-from .check import TOLERANCE, Difference, check_file, compare, open_session
+from .check import TOLERANCE, Difference, check_file, compare, open_session, require_onnxruntime
 from .recording import ExportError
 from .subject import Size, Subject, feeding, metadata_of
 from .to_onnx import OnnxNetwork, to_onnx
@@ -53,22 +52,20 @@ def write_onnx(
     largest score: then there is no file. FileExistsError: nothing is overwritten.
     """
     path = refuse_existing(path)
+    if check:
+        require_onnxruntime()
     photograph = None if image is None else read_image(Path(image))
     size = size or subject.usual_size
     network = to_onnx(subject.model, (subject.channels, *size), dynamic, kind, subject.normalise if pixels else None)
     describe(network, subject, kind, pixels, size)
+    tried = pictures(subject, size, network.least_size, photograph) if check else []
     written = Written(path, 0, len(network.model.graph.node), network.least_size, network.model.doc_string)
     with replacing(path) as temporary:
         network.save(temporary)
         written.bytes = temporary.stat().st_size
-        if check:
+        if tried:
             check_file(temporary)
-            session = open_session(temporary)
-            for what, picture in pictures(subject, size, network.least_size, photograph):
-                x = picture if subject.channels != 3 else subject.normalise(picture, None)[0][None]  # (1, C, H, W)
-                found = compare(session, subject.model, x, picture[None] if pixels else x, kind)
-                written.differences.append((what, found))
-                refuse_difference(what, found)
+            written.differences = differences(subject, temporary, tried, kind, pixels)
     return written
 
 
@@ -81,23 +78,50 @@ def describe(network: OnnxNetwork, subject: Subject, kind: str, pixels: bool, si
     helper.set_model_props(network.model, metadata_of(subject, kind, pixels, network.least_size, size))
 
 
+# --- is it the same? --------------------------------------------------------------------------------------
+
+
 def pictures(
     subject: Subject, size: Size, least: int | None, photograph: np.ndarray | None
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> list[tuple[str, np.ndarray]]:
     """What the file is tried on, and what to call it: uint8 (H, W, 3), or, for a network that takes other channels than
-    three, random numbers (1, C, H, W). A file for all sizes (from `least` up) is tried on two more, odd ones."""
+    three, random numbers (1, C, H, W). A file for all sizes (from `least` up) is tried on two more, odd ones.
+
+    Errors: ExportError for what is too small, or a photograph where a network takes no colours.
+    """
     H, W = size
     sizes = [size] if least is None else [size, (max(least, H - 7) | 1, W + 13 | 1), (H + 9 | 1, max(least, W - 5) | 1)]
     rng = np.random.default_rng(0)
+    tried = []
     for h, w in sizes:
         if subject.channels == 3:
-            yield f"a random image of {w}x{h}", rng.integers(0, 256, (h, w, 3), np.uint8)
+            tried.append((f"a random image of {w}x{h}", rng.integers(0, 256, (h, w, 3), np.uint8)))
         else:
-            yield f"random numbers of {w}x{h}", rng.standard_normal((1, subject.channels, h, w), np.float32)
+            numbers = rng.standard_normal((1, subject.channels, h, w), np.float32)
+            tried.append((f"random numbers of {w}x{h}", numbers))
     if photograph is not None:
-        wanted = size if least is None else subject.size or photograph.shape[:2]
-        picture = resize_image(photograph, wanted)
-        yield f"the photograph at {wanted[1]}x{wanted[0]}", picture
+        if subject.channels != 3:
+            raise ExportError(f"export: the network takes {subject.channels} channels, and a photograph has three")
+        picture = resize_image(photograph, size if least is None else subject.size or photograph.shape[:2])
+        tried.append((f"the photograph at {picture.shape[1]}x{picture.shape[0]}", picture))
+        sizes.append(picture.shape[:2])
+    if min(map(min, sizes)) < (least or 0):
+        raise ExportError(
+            f"export: the network takes images of any size from {least}x{least} up; to check it, choose a larger one"
+        )
+    return tried
+
+
+def differences(
+    subject: Subject, path: Path, tried: list[tuple[str, np.ndarray]], kind: str, pixels: bool
+) -> list[tuple[str, Difference]]:
+    """How far the file at `path` is from the network on each picture. Errors: ExportError where that is too far."""
+    session, found = open_session(path), []
+    for what, picture in tried:
+        x = picture if subject.channels != 3 else subject.normalise(picture, None)[0][None]  # (1, C, H, W)
+        found.append((what, compare(session, subject.model, x, picture[None] if pixels else x, kind)))
+        refuse_difference(*found[-1])
+    return found
 
 
 def refuse_difference(what: str, found: Difference) -> None:
@@ -107,6 +131,9 @@ def refuse_difference(what: str, found: Difference) -> None:
             f"largest score, and {TOLERANCE:g} is allowed; no file was written\n"
             "  fix: this is a mistake in scratchfcn, or the network computes something outside of ops; please report it"
         )
+
+
+# --- weights alone ----------------------------------------------------------------------------------------
 
 
 def write_weights(subject: Subject, path: str | Path) -> Written:

@@ -12,7 +12,7 @@ runs/examples/08_train_on_your_own_folder.png. What to see there: the upper edge
 learned nor judged, so the network paints there what it likes. Half a minute on two cores.
 
 Next: `scratchfcn check-data --data FOLDER` on your own, then `scratchfcn train --data FOLDER`. To read:
-scratchfcn/data/folder.py and data/check.py.
+scratchfcn/data/sets/folder.py and data/checking/check.py.
 """
 
 # %%

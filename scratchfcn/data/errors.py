@@ -1,8 +1,7 @@
 """One exception for everything that can be wrong with a folder of pictures.
 
 A data set is repaired in one sitting, not one crash at a time. So whoever looks for trouble collects every
-problem of its kind and raises them together; the message then reads as a list of things to do. What cannot be
-seen yet is not in it: a split whose files do not pair up is not opened, so what its masks hold comes next time.
+problem of its kind and raises them together; the message then reads as a list of things to do.
 """
 
 from collections.abc import Iterable

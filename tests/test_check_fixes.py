@@ -296,6 +296,24 @@ def test_nothing_is_overwritten(tmp_path):
     assert list((tmp_path / "copy").iterdir()) == []
 
 
+def test_two_masks_that_would_get_one_name(tmp_path):
+    folder(tmp_path, {"a": label(0, 1)})
+    put(tmp_path / "masks/train/a.tif", label(1, 0))
+    with pytest.raises(DataError, match=r"a.png and a.tif would both be written as a.png"):
+        fix_masks(tmp_path, ["extension"])
+    assert not (tmp_path / "masks_fixed").exists()
+
+
+def test_wrong_options_are_told_before_anything_is_read(tmp_path, monkeypatch):
+    from scratchfcn.data.checking import corrected
+
+    monkeypatch.setattr(corrected, "check_data", None)
+    root = folder(tmp_path / "data", {"a": label(0, 1)})
+    for kinds in (["binari"], ["all", "size"], ["binary", "offbyone"], []):
+        with pytest.raises(DataError, match="--fix"):
+            fix_copy(root, tmp_path / "copy", kinds)
+
+
 def test_what_is_wrong_and_not_to_be_mended_stops_a_copy(tmp_path):
     classes_toml(tmp_path / "data", "a b")
     root = folder(tmp_path / "data", {"a": label(0, 1, 7), "b": label(0, 1)})

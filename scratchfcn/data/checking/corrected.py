@@ -20,11 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ...parallel import usable_cores
 from ..background import in_background
-from ..datasets import FilePairs
 from ..errors import DataError
 from ..images import list_images, read_label
 from ..palette import IGNORE, Classes
@@ -187,26 +184,21 @@ def fix_copy(
         DataError: an unknown kind; `target` is there already; something is wrong that these kinds do not mend and that
             is not one pair's alone; or nothing would be left of a split. Nothing has been written then.
     """
-    target = Path(target)
+    target, everything = Path(target), ALL in kinds
+    asked = [kind for kind in kinds if kind != ALL]
+    asked += ["colours"] * (everything and palette is not None) + ["renumber"] * (everything and values is not None)
+    if asked or not everything:
+        asked = refuse_unknown_kinds(asked)
     _refuse_existing(target)
     reading = None if progress is None else lambda split, done, total: progress(f"checking {split}", done, total)
     found = check_data(root, splits, num_classes, name, ignore, True, False, workers, reading)
-    if any(len(split.dataset.views()) > 1 for split in found.splits.values()):
-        problem = f"{root}: {found.kind.about.title} has several pictures or masks for each image, and a copy has one"
-        raise DataError(problem, "take one of them with another --dataset: `scratchfcn data` lists them")
-    everything = ALL in kinds
-    if everything:
-        kinds = [*kinds, *["colours"] * (palette is not None), *["renumber"] * (values is not None)]
-    kinds = _all_kinds(found, kinds) if everything else refuse_unknown_kinds(kinds)
+    _refuse_several_views(found)
+    kinds = _all_kinds(found, asked) if everything else asked
     left_out = _left_out(found, kinds, everything)
     if "duplicates" in kinds:
         left_out += _in_other_splits(found, left_out)
     jobs = _jobs_of_splits(found, left_out)
-    ignored = ignored_values(found.classes, ignore)
-    datasets = [split.dataset for split in found.splits.values()]
-    declared = None if found.counted else found.classes
-    source = Source(found.folder, _reader(datasets), declared, ignored, coloured_classes(found.kind, found.folder))
-    conversion = _find(source, kinds, jobs, palette, values, workers, progress)
+    conversion = _find(_source(found, ignore), kinds, jobs, palette, values, workers, progress)
     classes = conversion.classes or found.classes
     if classes is None or len(classes) <= conversion.largest:
         classes = Classes.numbered(max(2, conversion.largest + 1))
@@ -217,6 +209,21 @@ def fix_copy(
     twice = 0 if "duplicates" in kinds else sum(problem.kind in TWICE for problem in found.problems)
     pairs = {split: sum(job.mask_to.parent.name == split for job in jobs) for split in found.splits}
     return Copy(target, tuple(kinds), pairs, left_out, twice, classes)
+
+
+def _refuse_several_views(found: Findings) -> None:
+    if any(len(split.dataset.views()) > 1 for split in found.splits.values()):
+        title = found.kind.about.title
+        problem = f"{found.root}: {title} has several pictures or masks for each image, and a copy has one"
+        raise DataError(problem, "take one of them with another --dataset: `scratchfcn data` lists them")
+
+
+def _source(found: Findings, ignore: Sequence[int]) -> Source:
+    datasets = [split.dataset for split in found.splits.values()]
+    read = datasets[0].read_values if datasets else read_label  # all splits of a data set read alike
+    declared = None if found.counted else found.classes
+    coloured = coloured_classes(found.kind, found.folder)
+    return Source(found.folder, read, declared, ignored_values(found.classes, ignore), coloured)
 
 
 def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
@@ -238,7 +245,7 @@ def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
 def _all_kinds(found: Findings, kinds: Sequence[str]) -> list[str]:
     """What the check has found and knows how to mend; sizes only if they were asked for beside."""
     mendable = [group.repair for group in found.groups if group.repair and group.repair != "sizes"]
-    kinds = [*mendable, *(kind for kind in kinds if kind != ALL)]
+    kinds = [*mendable, *kinds]
     return refuse_unknown_kinds(kinds or ["extension"])
 
 
@@ -303,10 +310,6 @@ def _jobs_of_splits(found: Findings, left_out: Sequence[Problem]) -> list[Job]:
     return jobs
 
 
-def _reader(datasets: Sequence[FilePairs]) -> Callable[[Path], np.ndarray]:
-    return datasets[0].read_values if datasets else read_label  # all splits of a data set read alike
-
-
 def _find(
     source: Source,
     kinds: Sequence[str],
@@ -317,6 +320,7 @@ def _find(
     progress: Progress | None,
 ) -> Conversion:
     """Read all masks, find the rule, and see that it fits each of them."""
+    _refuse_one_name_twice(jobs)
 
     def look(job: Job) -> tuple[Survey, list[str]]:
         survey = Survey()
@@ -341,6 +345,14 @@ def _find(
     if problems:
         raise DataError(problems, "choose another --fix, or a --palette or --values to go with it")
     return conversion
+
+
+def _refuse_one_name_twice(jobs: Sequence[Job]) -> None:
+    first: dict[Path, Path] = {}
+    clashes = [(first.setdefault(job.mask_to, job.mask), job.mask) for job in jobs]
+    problems = [f"{a} and {b.name} would both be written as {a.stem}.png" for a, b in clashes if a != b]
+    if problems:
+        raise DataError(problems, "remove or rename one of each")
 
 
 def _write(

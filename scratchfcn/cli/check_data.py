@@ -156,7 +156,7 @@ def mend(
 ) -> None:
     """--fix: write masks_fixed, or with --output-dir a whole data set, and say what was written."""
     from ..data import fix_copy, fix_masks
-    from ..data.checking.corrected import ALL
+    from ..data.checking.plan import ALL
     from .check_show import FixBar, show_some
 
     kinds = [kind.strip() for kind in fix.split(",") if kind.strip()]

@@ -12,7 +12,7 @@ from rich.progress import TextColumn
 
 from ..data import Findings
 from ..data.checking import Group, Problem
-from ..data.checking.corrected import LEFT_OUT
+from ..data.checking.plan import LEFT_OUT
 from .progress import Bar, duration
 
 

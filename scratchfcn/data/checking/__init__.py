@@ -1,7 +1,7 @@
 """Is a data set sound? Everything is opened, everything is counted, every problem is told with its likely cause.
 
 Read in this order: `check` (the whole), `pair` (one pair), `tally` (the sums), `conclusions` and `causes` (what they
-say), `duplicates`, `palettes`. `conversion` and `corrected` write a corrected copy.
+say), `duplicates`, `palettes`. `plan`, `conversion` and `corrected` make a corrected copy.
 """
 
 from .check import Findings, check_data, check_pairs, check_splits

@@ -11,7 +11,6 @@ nothing half-finished behind.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import shutil
@@ -23,42 +22,31 @@ from pathlib import Path
 from ...parallel import usable_cores
 from ..background import in_background
 from ..errors import DataError
-from ..images import list_images, read_label
+from ..images import read_label
 from ..palette import IGNORE, Classes
 from ..pictures import save_mask
 from ..sets import recognise
 from ..sets.folder import mask_folders
 from .check import Findings, check_data, coloured_classes
-from .conversion import KINDS, OF_VALUES, Conversion, Source, Survey, find_conversion
+from .conversion import Conversion, Source, Survey, find_conversion
 from .pair import ignored_values
 from .palettes import OWN
-from .problems import Group, Problem
+from .plan import (
+    ALL,
+    TWICE,
+    Job,
+    all_kinds,
+    in_other_splits,
+    jobs_of_folder,
+    jobs_of_splits,
+    refuse_one_name_twice,
+    refuse_several_views,
+    refuse_unknown_kinds,
+    to_leave_out,
+)
+from .problems import Problem
 
 Progress = Callable[[str, int, int], None]  # ("reading" or "writing", masks done, masks in all)
-
-ALL = "all"
-LEFT_OUT = ("unpaired", "unreadable", "jpeg", "refused", "size")  # pairs that a copy can do without
-TWICE = ("duplicate", "near")  # no hindrance: a copy of what is in two splits may be in two splits
-MENDED_BY = {
-    "binary": {"binary"},
-    "colours": {"colours"},
-    "order": {"colours"},
-    "deep": {"bits", "renumber"},
-    "smooth": {"threshold"},
-    "values": {"offbyone", "renumber", "threshold", "colours"},
-    "classes": {"offbyone", "renumber", "threshold", "colours"},
-    "size": {"sizes"},
-}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One mask: where it is, where its copy goes, and the image it belongs to."""
-
-    mask: Path
-    mask_to: Path
-    image: Path | None
-    image_to: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +129,7 @@ def fix_masks(
     target = root / "masks_fixed"
     _refuse_existing(target)
     folders = mask_folders(root / "masks")
-    jobs = [job for folder in folders for job in _jobs_of_folder(root, folder)]
+    jobs = [job for folder in folders for job in jobs_of_folder(root, folder)]
     if not jobs:
         raise DataError(f"{root / 'masks'}: no masks to mend", "for another layout: --output-dir DIR")
     declared = Classes.from_toml(root / OWN) if (root / OWN).exists() else None
@@ -192,12 +180,12 @@ def fix_copy(
     _refuse_existing(target)
     reading = None if progress is None else lambda split, done, total: progress(f"checking {split}", done, total)
     found = check_data(root, splits, num_classes, name, ignore, True, False, workers, reading)
-    _refuse_several_views(found)
-    kinds = _all_kinds(found, asked) if everything else asked
-    left_out = _left_out(found, kinds, everything)
+    refuse_several_views(found)
+    kinds = all_kinds(found, asked) if everything else asked
+    missing = to_leave_out(found, kinds, everything)
     if "duplicates" in kinds:
-        left_out += _in_other_splits(found, left_out)
-    jobs = _jobs_of_splits(found, left_out)
+        missing += in_other_splits(found, missing)
+    jobs = jobs_of_splits(found, missing)
     conversion = _find(_source(found, ignore), kinds, jobs, palette, values, workers, progress)
     classes = conversion.classes or found.classes
     if classes is None or len(classes) <= conversion.largest:
@@ -208,14 +196,7 @@ def fix_copy(
         _refuse_unsound(folder, target, "duplicates" in kinds)
     twice = 0 if "duplicates" in kinds else sum(problem.kind in TWICE for problem in found.problems)
     pairs = {split: sum(job.mask_to.parent.name == split for job in jobs) for split in found.splits}
-    return Copy(target, tuple(kinds), pairs, left_out, twice, classes)
-
-
-def _refuse_several_views(found: Findings) -> None:
-    if any(len(split.dataset.views()) > 1 for split in found.splits.values()):
-        title = found.kind.about.title
-        problem = f"{found.root}: {title} has several pictures or masks for each image, and a copy has one"
-        raise DataError(problem, "take one of them with another --dataset: `scratchfcn data` lists them")
+    return Copy(target, tuple(kinds), pairs, missing, twice, classes)
 
 
 def _source(found: Findings, ignore: Sequence[int]) -> Source:
@@ -224,90 +205,6 @@ def _source(found: Findings, ignore: Sequence[int]) -> Source:
     declared = None if found.counted else found.classes
     coloured = coloured_classes(found.kind, found.folder)
     return Source(found.folder, read, declared, ignored_values(found.classes, ignore), coloured)
-
-
-def refuse_unknown_kinds(kinds: Sequence[str]) -> list[str]:
-    """The kinds, each once; DataError for one that does not exist, and for two that give values different meanings."""
-    for kind in kinds:
-        if kind not in KINDS:
-            near = difflib.get_close_matches(kind, [*KINDS, ALL], 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise DataError(f"--fix {kind!r} is not known; {hint}there are {', '.join(KINDS)} and {ALL}")
-    kinds = list(dict.fromkeys(kinds))
-    of_values = [kind for kind in kinds if kind in OF_VALUES]
-    if len(of_values) > 1:
-        raise DataError(f"--fix {','.join(of_values)}: each gives the values another meaning; choose one")
-    if not kinds:
-        raise DataError("--fix: nothing to mend is named", f"there are {', '.join(KINDS)} and {ALL}")
-    return kinds
-
-
-def _all_kinds(found: Findings, kinds: Sequence[str]) -> list[str]:
-    """What the check has found and knows how to mend; sizes only if they were asked for beside."""
-    mendable = [group.repair for group in found.groups if group.repair and group.repair != "sizes"]
-    kinds = [*mendable, *kinds]
-    return refuse_unknown_kinds(kinds or ["extension"])
-
-
-def _left_out(found: Findings, kinds: Sequence[str], everything: bool) -> list[Problem]:
-    """What is wrong with single pairs and stays so. Whatever else stays wrong is a reason to stop."""
-    stays = [group for group in found.groups if group.kind not in TWICE and not _mends(group, kinds, everything)]
-    stops = [group for group in stays if group.kind not in LEFT_OUT and group.problems[0].cause != "photograph"]
-    if stops:
-        problems = [problem.text for group in stops for problem in group.problems]
-        raise DataError(problems, dict.fromkeys(line for group in stops for line in group.fixes))
-    return [problem for group in stays for problem in group.problems]
-
-
-def _mends(group: Group, kinds: Sequence[str], everything: bool) -> bool:
-    """Whether these repairs are for this group: those that a person has chosen may be, where the cause is in doubt."""
-    if group.kind in LEFT_OUT or (everything and group.repair):
-        return group.repair in kinds
-    return not MENDED_BY.get(group.kind, set()).isdisjoint(kinds)
-
-
-def _in_other_splits(found: Findings, left_out: Sequence[Problem]) -> list[Problem]:
-    """A problem for each image that is in an earlier split as well; the split to train on counts as the first.
-
-    left_out: pairs that are not in the copy anyway, so that their images are in no split of it.
-    """
-    order = list(dict.fromkeys([found.train.name, *found.splits])) if found.train else []
-    broken = {(problem.split, problem.index) for problem in left_out}
-    problems = []
-    for same in found.same or []:
-        members = sorted((m for m in same.members if m not in broken), key=lambda member: order.index(member[0]))
-        for split, i in members:
-            keep, kept = members[0]
-            if split != keep:
-                also = f"is in {keep} as well ({keep}/{_file_name(found, keep, kept)})"
-                problems.append(Problem("duplicate", f"{split}/{_file_name(found, split, i)}: {also}", split, i))
-    return problems
-
-
-def _file_name(found: Findings, split: str, i: int) -> str:
-    return found.splits[split].dataset.files(i)[0].name
-
-
-def _jobs_of_folder(root: Path, folder: Path) -> list[Job]:
-    images = root / "images" / folder.name
-    image_of = {path.stem: path for path in list_images(images)} if images.is_dir() else {}
-    return [Job(p, Path(folder.name, f"{p.stem}.png"), image_of.get(p.stem)) for p in list_images(folder)]
-
-
-def _jobs_of_splits(found: Findings, left_out: Sequence[Problem]) -> list[Job]:
-    broken = {(problem.split, problem.index) for problem in left_out}
-    jobs = []
-    for split in found.splits.values():
-        before = len(jobs)
-        for i in range(len(split.dataset)):
-            if (split.name, i) not in broken:
-                image, mask = split.dataset.files(i)
-                stem = split.dataset.name(i)
-                image_to = Path("images", split.name, stem + image.suffix)
-                jobs.append(Job(mask, Path("masks", split.name, f"{stem}.png"), image, image_to))
-        if len(jobs) == before:
-            raise DataError(f"{split.name}: no pair would be left in a corrected copy", "--split leaves this split out")
-    return jobs
 
 
 def _find(
@@ -320,7 +217,7 @@ def _find(
     progress: Progress | None,
 ) -> Conversion:
     """Read all masks, find the rule, and see that it fits each of them."""
-    _refuse_one_name_twice(jobs)
+    refuse_one_name_twice(jobs)
 
     def look(job: Job) -> tuple[Survey, list[str]]:
         survey = Survey()
@@ -345,14 +242,6 @@ def _find(
     if problems:
         raise DataError(problems, "choose another --fix, or a --palette or --values to go with it")
     return conversion
-
-
-def _refuse_one_name_twice(jobs: Sequence[Job]) -> None:
-    first: dict[Path, Path] = {}
-    clashes = [(first.setdefault(job.mask_to, job.mask), job.mask) for job in jobs]
-    problems = [f"{a} and {b.name} would both be written as {a.stem}.png" for a, b in clashes if a != b]
-    if problems:
-        raise DataError(problems, "remove or rename one of each")
 
 
 def _write(

@@ -20,7 +20,7 @@ from scratchfcn.data import (
     open_dataset,
 )
 from scratchfcn.training import Config
-from scratchfcn.training.augmentation import AS_BYTES, augmentation, in_words, resized, training_sample
+from scratchfcn.training.augmentation import as_bytes, augmentation, in_words, resized, training_sample
 
 EVERYTHING = {
     "scale": (0.7, 1.4),
@@ -96,7 +96,7 @@ def test_a_single_sample_is_the_one_of_the_batch():
 
 def test_bytes_survive_being_normalised_and_back():
     image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
-    x, _ = AS_BYTES(image, image[:, :, 0])
+    x, _ = as_bytes(3)(image, image[:, :, 0])
     np.testing.assert_array_equal(x.transpose(1, 2, 0).round().astype(np.uint8), image)
 
 

@@ -69,7 +69,7 @@ def files_in(settings: dict[str, Any]) -> list[str]:
     """Names of the settings that are a folder or a file."""
     from ..training import SHAPES
 
-    names = [name for name in ("data", "init") if settings.get(name) not in (None, "", SHAPES)]
+    names = [name for name in ("data", "init", "init_hha") if settings.get(name) not in (None, "", SHAPES)]
     return names + ["class_weights"] * str(settings.get("class_weights")).endswith(".toml")
 
 

@@ -26,7 +26,17 @@ def train_command(
     recipe: Annotated[str | None, typer.Option(help="caffe: the paper's own settings, as defaults.")] = None,
     batch_norm: Annotated[bool | None, typer.Option(help="Batch norm in the small backbone. (default: on)")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout after fc6 and fc7. (default: 0.5)")] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(
+            help="Colour and HHA: late, two streams whose scores are averaged, the paper's better one; or early, six "
+            "inputs to one network. (default: late)"
+        ),
+    ] = None,
     init: Annotated[str | None, typer.Option(help="Start from a checkpoint's weights, copied by name.")] = None,
+    init_hha: Annotated[
+        str | None, typer.Option(help="Another one for the HHA stream. (default: --init is for both streams)")
+    ] = None,
     num_classes: options.NumClasses = None,
     size: options.Size = None,
     scale: options.Scale = None,

@@ -29,7 +29,7 @@ from .mobilenet import MobileNetV2, MobileNetV2Classifier
 from .resnet import ResNet, ResNetClassifier
 from .small import Small
 from .squeezenet import SqueezeNet, SqueezeNetClassifier
-from .start import start_from
+from .start import start_from, start_streams
 from .torchvision_fcn import FCNHead, FCNResNet, fcn_resnet50, fcn_resnet101
 from .vgg import VGG16, VGG16Classifier
 
@@ -82,6 +82,7 @@ __all__ = [
     "rarefy",
     "shift_and_stitch",
     "start_from",
+    "start_streams",
     "two_heads",
     "two_stream",
 ]

@@ -13,6 +13,7 @@ from .bvlc_googlenet import BVLCGoogLeNetClassifier
 from .caffenet import CaffeNetClassifier
 from .d2l_fcn import d2l_fcn_resnet18
 from .fcn import fcn8s, fcn8s_at_once, fcn16s, fcn32s, fcn32s_fixed
+from .fusion import SCORE_LAYERS, two_heads, two_stream
 from .googlenet import GoogLeNetClassifier
 from .keras_fcn import ENCODERS as KERAS_ENCODERS
 from .keras_fcn import fcn_8, fcn_32
@@ -28,7 +29,7 @@ class Entry:
     """One network. kind: "fcn" (the paper's, over a backbone), "classifier" or "descendant" (other people's FCNs).
 
     make(num_classes=…, **options) builds it; default_classes: where `build` is told no number of classes;
-    training_options: further options that training builds it with.
+    training_options: further options that training builds it with. Every "fcn" takes images of any in_channels.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     training_options: Mapping[str, Any] = field(default_factory=dict)  # options that only training needs
     recipe: str | None = None  # "caffe": it is made, and fed, as the paper's authors did
     has_dropout: bool = False  # whether it has the option
+    has_parts: bool = False  # whether it can be had with two streams or two heads, see `with_parts`
 
 
 def all_entries() -> list[Entry]:
@@ -55,18 +57,52 @@ def fcns() -> list[Entry]:
         "fcn8s_at_once": (fcn8s_at_once, "8s with scaled skips, trained without stages"),
         "fcn32s_fixed": (fcn32s_fixed, "32s of which only the last layer learns"),
     }
+    makers = {kind: partial(with_parts, kind) if kind in SCORE_LAYERS else make for kind, (make, _) in kinds.items()}
     papers = {
-        "fcn_alexnet": ("the paper's FCN-AlexNet", partial(fcn32s, "alexnet", recipe="caffe")),
-        "fcn_googlenet": ("the paper's FCN-GoogLeNet", partial(fcn32s, "googlenet", recipe="caffe")),
+        "fcn_alexnet": ("the paper's FCN-AlexNet", partial(makers["fcn32s"], "alexnet", recipe="caffe")),
+        "fcn_googlenet": ("the paper's FCN-GoogLeNet", partial(makers["fcn32s"], "googlenet", recipe="caffe")),
     }
     return [
-        *(Entry(name, "fcn", about, make, recipe="caffe", has_dropout=True) for name, (about, make) in papers.items()),
         *(
-            Entry(f"{kind}_{backbone}", "fcn", about, partial(make, backbone), has_dropout=True)
+            Entry(name, "fcn", about, make, recipe="caffe", has_dropout=True, has_parts=True)
+            for name, (about, make) in papers.items()
+        ),
+        *(
+            Entry(
+                f"{kind}_{backbone}",
+                "fcn",
+                about,
+                partial(makers[kind], backbone),
+                has_dropout=True,
+                has_parts=kind in SCORE_LAYERS,
+            )
             for backbone in BACKBONES
-            for kind, (make, about) in kinds.items()
+            for kind, (_, about) in kinds.items()
         ),
     ]
+
+
+def with_parts(
+    kind: str,
+    backbone: str,
+    num_classes: int = 21,
+    fusion: str = "early",
+    num_geometric: int | None = None,
+    **options: Any,
+) -> Module:
+    """An FCN; or, of the same kind and over the same backbone, one with two streams or two heads (see fusion.py).
+
+    fusion: "late" gives each half of in_channels a stream of its own. num_geometric: classes of the second head.
+    """
+    if fusion not in ("early", "late"):
+        raise ValueError(f"fusion {fusion!r} is not known; there are early and late")
+    if fusion == "late" and num_geometric is not None:
+        raise ValueError(f"{kind}: two streams (fusion late) and two heads (num_geometric) do not go together")
+    if fusion == "late":
+        return two_stream(kind, backbone, num_classes, **options)
+    if num_geometric is not None:
+        return two_heads(kind, backbone, num_classes, num_geometric, **options)
+    return {"fcn32s": fcn32s, "fcn16s": fcn16s, "fcn8s": fcn8s}[kind](backbone, num_classes, **options)
 
 
 def classifiers() -> list[Entry]:
@@ -116,6 +152,7 @@ NAMES = {entry.name: entry for entry in all_entries()}
 def build(name: str, num_classes: int | None = None, **options: Any) -> Module:
     """A network by name, for example "fcn8s_small"; `options` go to its builder (batch_norm, recipe …).
 
+    Of the paper's networks they may be in_channels=6, fusion="late" or num_geometric=3, see `with_parts`.
     num_classes: 21, PASCAL VOC's, where nothing is said; 1000, ImageNet's, of a classifier.
     Errors: ValueError for an unknown name, listing those there are; TypeError for an option the network does not have.
     """

@@ -25,8 +25,6 @@ from ..data import (
 )
 from .config import Config
 
-AS_BYTES = Normalise(mean=(0, 0, 0), std=(1 / 255, 1 / 255, 1 / 255))  # in place of a network's own, to look at
-
 
 def augmentation(config: Config) -> list[Transform]:
     """What chance does to an image and its mask, in this order. What is not asked for is left out."""
@@ -54,15 +52,20 @@ def resized(config: Config, dataset: Dataset) -> Cached:
 
 
 def training_sample(config: Config, dataset: Cached, i: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and mask i of `resized(…)` as epoch `epoch`, counted from 0, trains on them: uint8 (H, W, 3) and (H, W).
+    """Image and mask i of `resized(…)` as epoch `epoch`, counted from 0, trains on them: uint8 (H, W, C) and (H, W).
 
     The training's own loader prepares them, since chance follows from (seed, epoch, i), in whatever batch they are.
     """
-    steps = Compose([*augmentation(config), AS_BYTES])
+    steps = Compose([*augmentation(config), as_bytes(dataset.channels)])
     loader = Loader(dataset, 1, steps, seed=config.seed, shuffle=False, workers=0)
     batch = next(loader.epoch(epoch, start=i))
-    image = batch.images[0].transpose(1, 2, 0).round().astype(np.uint8)  # (H, W, 3)
+    image = batch.images[0].transpose(1, 2, 0).round().astype(np.uint8)  # (H, W, C)
     return image, batch.labels[0]
+
+
+def as_bytes(channels: int) -> Normalise:
+    """In place of a network's own: the numbers stay 0..255, to be looked at."""
+    return Normalise(mean=(0,) * channels, std=(1 / 255,) * channels)
 
 
 def in_words(config: Config) -> str:

@@ -29,6 +29,7 @@ CHOICES = {
     "optimizer": ("adam", "sgd"),
     "schedule": ("poly", "step", "fixed"),
 }
+FUSIONS = ("early", "late")
 WEIGHTINGS = ("none", "median", "inverse")  # class weights by a formula; otherwise they come from a file
 RANGES = {  # smallest and largest value that makes sense
     "dropout": (0.0, 0.99),
@@ -62,7 +63,9 @@ class Config:
     recipe: str = "none"  # caffe: the network and its input as the paper's authors had them (see recipes.py)
     batch_norm: bool = True  # batch norm in the small backbone
     dropout: float = 0.5  # after fc6 and fc7
+    fusion: str | None = None  # of images with HHA beside colour: late (None), two streams; early, six inputs to one
     init: str | None = None  # a checkpoint whose weights are copied by name: a 32s for a 16s, a 16s for an 8s
+    init_hha: str | None = None  # another one for the HHA stream, where there is one; None: `init` is for both
 
     data: str = ""  # the data set's folder, or "shapes" for generated pictures
     dataset: str | None = None  # which published layout the folder has; None: as it looks
@@ -106,6 +109,8 @@ class Config:
                 raise SettingError(
                     f"{flag(name)} {getattr(self, name)!r} is not known; use one of {', '.join(allowed)}"
                 )
+        if self.fusion not in (None, *FUSIONS):
+            raise SettingError(f"--fusion {self.fusion!r} is not known; use one of {', '.join(FUSIONS)}")
         self.check_model()
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)

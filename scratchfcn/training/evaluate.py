@@ -4,22 +4,31 @@ Scores are resized to the masks' full resolution before the best class is taken,
 training at a lower one. All pixels of all images go into one confusion matrix, and the metrics come from that (paper,
 section 5); they are not means over images. Scores of single images are kept as well, but only to find the images that
 are worth looking at.
+
+Of several tasks (two heads), the first is measured in full and decides which epoch is best; each further one has a
+confusion matrix of its own. The loss is then the sum of all, as in training.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import ops
 from ..data import Batch, Cached, Classes, Dataset, Loader, Resize, resize_label
 from ..metrics import BoundaryF1, ConfusionMatrix
 from ..tensor import Tensor, no_grad
 from .network import Network, full_size, most_likely
-from .objective import main_output
+from .objective import by_task, main_output, segmentation_loss
 
-Outcome = tuple[np.ndarray, np.ndarray, float]  # of an image: prediction (H, W), label (H, W), loss
+
+class Outcome(NamedTuple):
+    """What became of an image. prediction, label: uint8 (H, W); others: those of each further task, by its name."""
+
+    prediction: np.ndarray
+    label: np.ndarray
+    loss: float
+    others: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # noqa: RUF012  never written to
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Evaluation:
     """The result on one data set: the confusion matrix, the mean loss per image, and some predictions to look at.
 
     boundary: boundary F1, where it was asked for. images: each image's own scores, in the data set's order.
+    others: the confusion matrices of further tasks.
     """
 
     confusion: ConfusionMatrix
@@ -49,6 +59,13 @@ class Evaluation:
     predictions: dict[int, np.ndarray] = field(default_factory=dict)  # image number → uint8 (H, W)
     boundary: BoundaryF1 | None = None
     images: list[ImageScore] = field(default_factory=list)
+    others: dict[str, ConfusionMatrix] = field(default_factory=dict)
+
+    def scores_of_others(self) -> dict[str, float]:
+        """The four measures of each further task, by name: "geometric_pixel_acc" …"""
+        return {
+            f"{task}_{name}": score for task, matrix in self.others.items() for name, score in matrix.scores().items()
+        }
 
     def add(self, name: str, prediction: np.ndarray, label: np.ndarray, loss: float) -> ImageScore:
         """Count one more image's prediction, (H, W) like its label; returns its own scores."""
@@ -60,6 +77,9 @@ class Evaluation:
         score = ImageScore(len(self.images), name, loss, alone.pixel_acc, iu_of_shown_classes(alone), f1)
         self.images.append(score)
         return score
+
+
+Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
 class Evaluator:
@@ -88,9 +108,13 @@ class Evaluator:
         K, left_out, count = len(network.classes), unscored(self.dataset.classes), len(self.dataset)
         boundary = BoundaryF1(K, unscored=left_out) if boundaries else None
         result = Evaluation(ConfusionMatrix(K, unscored=left_out), 0.0, boundary=boundary)
-        for i, (prediction, label, loss) in enumerate(self.outcomes(network, device, class_weights)):
+        for task, classes in list(self.dataset.tasks.items())[1:]:
+            result.others[task] = ConfusionMatrix(len(classes), unscored=unscored(classes))
+        for i, (prediction, label, loss, others) in enumerate(self.outcomes(network, device, class_weights)):
             score = result.add(self.dataset.name(i), prediction, label, loss)
             result.loss += loss / count
+            for task, pair in others.items():
+                result.others[task].update(*pair)
             if i in keep:
                 result.predictions[i] = prediction
             if each is not None:
@@ -109,33 +133,56 @@ class Evaluator:
     def outcome(self, network: Network, device: str, batch: Batch, class_weights: Any) -> Outcome:
         """Prediction and loss for a batch of one image. The loss is that of the scores at their own size, as in
         training."""
+        tasks = list(self.dataset.tasks)
         with no_grad():
-            logits = main_output(network.model(Tensor(batch.images, device=device)))  # (1, K, h, w)
-            small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w)
-            loss = ops.softmax_cross_entropy(logits, small, class_weights).item()
-            prediction = most_likely(full_size(logits, batch.labels.shape[1:]))[0]  # (H, W)
-        return prediction, batch.labels[0], loss
+            output = network.model(Tensor(batch.images, device=device))
+            logits = main_output(output, network.task)  # (1, K, h, w)
+            small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w) or (1, h, w, T)
+            loss = segmentation_loss(output if tasks else logits, by_task(small, tasks), class_weights).item()
+            size = batch.labels.shape[1:3]
+            if not tasks:
+                return Outcome(most_likely(full_size(logits, size))[0], batch.labels[0], loss)
+            found = {task: most_likely(full_size(scores, size))[0] for task, scores in output.items()}  # (H, W) each
+        return in_order(found, by_task(batch.labels[0], tasks), loss)
 
 
 class ProbabilityEvaluator(Evaluator):
-    """The same with another way to predict: `probabilities` makes float32 (K, H, W) of an image uint8 (H, W, 3).
+    """The same with another way to predict: `probabilities` makes float32 (K, H, W) of an image uint8 (H, W, C).
 
     So several scales, windows or mirrored images can be validated (see `prediction.Predictor`). The loss is the mean
-    of -ln p over the labelled pixels at the mask's own size; class weights have no part in it.
+    of -ln p over the labelled pixels at the mask's own size; class weights have no part in it. Of several tasks,
+    `others` predicts each further one, by name.
     """
 
-    def __init__(self, dataset: Dataset, probabilities: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, dataset: Dataset, probabilities: Probabilities, **others: Probabilities) -> None:
         super().__init__(dataset, None, workers=0)
-        self.probabilities = probabilities
+        self.probabilities, self.others = probabilities, others
 
     def outcomes(self, network: Network, device: str, class_weights: Any) -> Iterator[Outcome]:
+        tasks = list(self.dataset.tasks)
+        ways = dict(zip(tasks or [""], [self.probabilities, *self.others.values()], strict=True))
         for i in range(len(self.dataset)):
             image, label = self.dataset.read(i)
-            p = self.probabilities(image)  # (K, H, W)
-            kept = label != self.dataset.classes.ignore_index
-            right = np.take_along_axis(p, np.where(kept, label, 0)[None].astype(np.intp), 0)[0][kept]  # (n,)
-            loss = float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()) if len(right) else 0.0
-            yield p.argmax(axis=0).astype(np.uint8), label, loss
+            labels = by_task(label, tasks) if tasks else {"": label}
+            found, loss = {}, 0.0
+            for task, probabilities in ways.items():
+                p = probabilities(image)  # (K, H, W)
+                found[task] = p.argmax(axis=0).astype(np.uint8)
+                loss += cross_entropy(p, labels[task], self.dataset.classes.ignore_index)
+            yield in_order(found, labels, loss)
+
+
+def cross_entropy(p: np.ndarray, label: np.ndarray, ignore_index: int) -> float:
+    """The mean of -ln p of the right classes: probabilities (K, H, W), labels (H, W); 0 where nothing is labelled."""
+    kept = label != ignore_index
+    right = np.take_along_axis(p, np.where(kept, label, 0)[None].astype(np.intp), 0)[0][kept]  # (n,)
+    return float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()) if len(right) else 0.0
+
+
+def in_order(found: dict[str, np.ndarray], labels: dict[str, np.ndarray], loss: float) -> Outcome:
+    """Predictions and labels of all tasks, (H, W) each, as an outcome of the first and others."""
+    (prediction, label), *_ = pairs = [(found[task], labels[task]) for task in labels]
+    return Outcome(prediction, label, loss, dict(zip(list(labels)[1:], pairs[1:], strict=True)))
 
 
 def unscored(classes: Classes) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ both losses count in full. Predictions are made from the first of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import ops
@@ -18,9 +18,16 @@ from ..tensor import Tensor
 Output = Tensor | dict[str, Tensor]
 
 
-def main_output(output: Output) -> Tensor:
-    """The class scores that predictions are made from, (N, K, H, W)."""
-    return next(iter(output.values())) if isinstance(output, dict) else output
+def main_output(output: Output, task: str | None = None) -> Tensor:
+    """The class scores that predictions are made from, (N, K, H, W): the only ones, those of `task`, or the first."""
+    if not isinstance(output, dict):
+        return output
+    return next(iter(output.values())) if task is None else output[task]
+
+
+def by_task(labels: Any, tasks: Sequence[str]) -> Any:
+    """The planes of labels (N, H, W, T) by name, (N, H, W) each; labels (N, H, W) of no particular task stay so."""
+    return {name: labels[..., t] for t, name in enumerate(tasks)} if tasks else labels
 
 
 def segmentation_loss(output: Output, labels: Any, class_weights: Any = None, reduction: str = "mean") -> Tensor:

@@ -24,6 +24,8 @@ from ..backend import array_module, generator
 def sample_loss(labels: Any, p: float, ignore_index: int = 255) -> Any:
     """Keep each label with probability p, on its own, and give the others `ignore_index`: (N, H, W) → a new (N, H, W).
 
+    Of labels (N, H, W, T) of several tasks, each pixel is kept for all tasks or for none: a patch is a piece of the
+    image, with all that is said of its middle.
     What is kept is drawn from the generator that `manual_seed` restarts; p = 1 keeps everything and draws nothing.
     With reduction="sum" divide loss and gradient by p to have their dense values on average; see above.
     Errors: ValueError unless 0 < p ≤ 1.
@@ -33,5 +35,6 @@ def sample_loss(labels: Any, p: float, ignore_index: int = 255) -> Any:
     if p == 1.0:
         return labels.copy()
     xp = array_module(labels)
-    kept = xp.asarray(generator().random(labels.shape) < p)  # drawn on the host: one seed, any device
+    kept = xp.asarray(generator().random(labels.shape[:3]) < p)  # drawn on the host: one seed, any device
+    kept = kept.reshape(kept.shape + (1,) * (labels.ndim - kept.ndim))  # (N, H, W) or (N, H, W, 1)
     return xp.where(kept, labels, labels.dtype.type(ignore_index))

@@ -17,7 +17,7 @@ import numpy as np
 from ..backend import manual_seed
 from ..data import Classes, DataError, Dataset, Histogram, Shapes, check_splits, open_dataset, recognise
 from ..data.class_weights import inverse_frequency, median_frequency, read_class_weights
-from ..models import start_from
+from ..models import NAMES, start_from, start_streams
 from ..surgery import TransplantReport
 from ..weights import CheckpointError, load
 from .config import Config, SettingError, flag
@@ -28,6 +28,8 @@ from .trainer import Listener, Trainer
 SHAPES = "shapes"  # --data shapes: generated pictures instead of a folder
 SHAPE_KINDS, SHAPE_SIZE, SHAPE_VALIDATION = ("circle", "square", "triangle", "cross"), (64, 64), 100
 SHAPES_PER_IMAGE = (1, 2)
+
+ALIKE = 0.07  # by which the means of two data sets of photographs differ at most, in 0..1
 
 MAY_CHANGE = ("data", "workers")  # when a run is resumed: the data set may have moved, and threads change nothing
 
@@ -49,6 +51,8 @@ class Data:
             "training images": [len(self.train), hashlib.sha256(names.encode()).hexdigest()],
             "validation images": 0 if self.val is None else len(self.val),
             "classes": list(self.train.classes.names),
+            "channels": self.train.channels,
+            "tasks": {name: list(classes.names) for name, classes in self.train.tasks.items()},
             "mask values to ignore": list(self.train.classes.ignored_values),
         }
 
@@ -173,21 +177,70 @@ def new_trainer(
     anew = f"to train with the new ones, say so: --class-weights {shlex.quote(config.class_weights)}"
     config = with_weights_of_file(config, data.train.classes, anew)
     manual_seed(config.seed)
-    network = Network.build(config.model_name, data.train.classes, config.size, **config.model_options())
-    report = None
-    if config.init is not None:
-        given = load(config.init)
-        arrays = {n: a for n, a in given.arrays.items() if not n.startswith(RUN_STATE)}
-        try:
-            report = start_from(network.model, arrays)
-        except ValueError as error:
-            raise SettingError(f"--init {config.init}: {error}") from None
-        report.warnings += input_warnings(network, given.metadata, str(config.init).endswith(".caffemodel"))
-    return assemble(config, network, data, folder, device, listener), report
+    images = data.train
+    options = {**config.model_options(), **options_for(config, images)}
+    network = Network.build(config.model_name, images.classes, config.size, images.tasks, images, **options)
+    return assemble(config, network, data, folder, device, listener), start_weights(config, network)
+
+
+def options_for(config: Config, images: Dataset) -> dict[str, Any]:
+    """What `models.build` is given because of the images: how many channels they have, and where these are joined.
+
+    Errors: SettingError where the network cannot be had for such images, or the settings are for others.
+    """
+    entry, C, others = NAMES[config.model_name], images.channels, "--model fcn32s, fcn16s or fcn8s"
+    if images.tasks and not entry.has_parts:
+        tasks = " and ".join(images.tasks)
+        raise SettingError(f"--model {config.model} has one head, but there are two tasks, {tasks}: {others}")
+    if C == 3:
+        for name in ("fusion", "init_hha"):
+            if getattr(config, name) is not None:
+                raise SettingError(
+                    f"{flag(name)} is for images of more than three channels, colour and HHA (--dataset "
+                    "nyudv2-rgb-hha), and these have three: leave it out"
+                )
+        return {}
+    if entry.kind != "fcn":
+        raise SettingError(f"--model {config.model} takes images of three channels, and these have {C}: {others}")
+    if config.fusion == "early":
+        if config.init_hha is not None:
+            raise SettingError("--init-hha is for a network of two streams, and --fusion early has one: --init alone")
+        return {"in_channels": C}
+    if not entry.has_parts:
+        raise SettingError(f"--model {config.model} has no form with two streams: {others}; or --fusion early")
+    return {"in_channels": C, "fusion": "late"}
+
+
+def start_weights(config: Config, network: Network) -> TransplantReport | None:
+    """Give the network the weights that --init and --init-hha name, and say what became of them; None without these.
+
+    Errors: SettingError for weights that do not fit at all; CheckpointError for a bad file.
+    """
+    files = {name: getattr(config, name) for name in ("init", "init_hha") if getattr(config, name) is not None}
+    given = {name: load(file) for name, file in files.items()}
+    weights = {
+        name: {n: a for n, a in checkpoint.arrays.items() if not n.startswith(RUN_STATE)}
+        for name, checkpoint in given.items()
+    }
+    try:
+        if "init_hha" in weights:
+            report = start_streams(network.model, weights.get("init"), weights["init_hha"])
+        elif weights:
+            report = start_from(network.model, weights["init"])
+        else:
+            return None
+    except ValueError as error:
+        named = " ".join(f"{flag(name)} {file}" for name, file in files.items())
+        raise SettingError(f"{named}: {error}") from None
+    for name, file in files.items():
+        warnings = input_warnings(network, given[name].metadata, str(file).endswith(".caffemodel"))
+        report.warnings += [f"{file}: {text}" for text in warnings] if len(files) > 1 else warnings
+    return report
 
 
 def input_warnings(network: Network, metadata: dict[str, Any], from_caffe: bool) -> list[str]:
-    """What to say where the weights have learned from other images than they will be fed.
+    """What to say where the weights have learned from images on another scale than they will be fed: Caffe's 0..255,
+    blue first, or numbers around 0. That data sets have means of their own is no such difference.
 
     metadata: of the file of weights; of our own checkpoints, it says how their network was fed.
     """
@@ -196,8 +249,8 @@ def input_warnings(network: Network, metadata: dict[str, Any], from_caffe: bool)
         return ["Caffe's weights expect BGR minus the mean, and this network is fed RGB: --recipe caffe feeds it so"]
     if "mean" not in metadata or "std" not in metadata:
         return []
-    learned = (*metadata["mean"], *metadata["std"], metadata.get("bgr", False))
-    if np.allclose(learned, (*fed.mean, *fed.std, fed.bgr)):
+    learned = (*metadata["std"][:3], metadata.get("bgr", False))
+    if np.allclose(learned, (*fed.std[:3], fed.bgr)) and np.allclose(metadata["mean"][:3], fed.mean[:3], atol=ALIKE):
         return []
     return ["these weights have learned from images that were prepared otherwise (--recipe differs)"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Classes, Dataset, mosaic, overlay
+from ..data import Classes, Dataset, main_view, mosaic, overlay
 from ..files import replacing
 from .config import Config, SettingError
 from .evaluate import unscored
@@ -83,8 +83,9 @@ class RunFolder:
 
     def append_log(self, row: dict[str, Any], classes: Classes, per_class_iu: Sequence[float]) -> None:
         """Add an epoch to log.csv; a line of the same or a later epoch (from before a resume) is replaced."""
-        header = [*COLUMNS, *(f"iu_{name}" for name in classes.names)]
-        values = [row[name] for name in COLUMNS] + list(per_class_iu)
+        columns = [*COLUMNS, *(name for name in row if name not in COLUMNS)]  # further tasks have columns of their own
+        header = [*columns, *(f"iu_{name}" for name in classes.names)]
+        values = [row[name] for name in columns] + list(per_class_iu)
         kept = [line for line in self.read_log() if int(line["epoch"]) < row["epoch"]]
         with replacing(self.log) as path, open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -113,7 +114,7 @@ class RunFolder:
 
     def draw_validation(self, epoch: int, dataset: Dataset, predictions: dict[int, np.ndarray]) -> Path:
         """val_NNN.png: a row of photograph, truth and prediction for each of some images."""
-        rows = []
+        rows, dataset = [], main_view(dataset)
         for i, prediction in sorted(predictions.items()):
             image, label = dataset.read(i)
             truth = overlay(image, label, dataset.classes, alpha=0.8)
@@ -124,7 +125,7 @@ class RunFolder:
 
     def draw_data(self, dataset: Dataset, numbers: Sequence[int]) -> Path:
         """data.png: some training images with their masks over them, to look at before training."""
-        rows = []
+        rows, dataset = [], main_view(dataset)
         for i in numbers:
             image, label = dataset.read(i)
             rows.append([image, overlay(image, label, dataset.classes)])

@@ -30,9 +30,11 @@ from .augmentation import augmentation, resized
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
-from .objective import main_output, segmentation_loss
+from .objective import by_task, main_output, segmentation_loss
 from .patchwise import sample_loss
 from .run_folder import RunFolder, examples
+
+METRICS = ("pixel_acc", "mean_acc", "mean_iu", "fw_iu")
 
 
 class TrainingDiverged(FloatingPointError):
@@ -78,7 +80,8 @@ class Listener:
 class Trainer:
     """Trains `network` on `train_set`, validates on `val_set`, and keeps its files in `folder`.
 
-    class_weights: (K,) or None. Call `fit()`; call `restore(load(folder.last))` first to continue a run.
+    class_weights: (K,) or None; of several tasks, for the first. Call `fit()`; call `restore(load(folder.last))` first
+    to continue a run.
     """
 
     def __init__(
@@ -170,8 +173,9 @@ class Trainer:
         return total / len(batches)
 
     def loss(self, x: Tensor, labels: Any) -> Tensor:
-        """The loss of images x (N, 3, H, W) with labels (N, H, W), or with a sample of them, in training."""
-        labels = sample_loss(labels, self.config.loss_sampling)
+        """The loss of images x (N, C, H, W) with labels (N, H, W), or with a sample of them, in training. Of several
+        tasks, with labels (N, H, W, T), it is the sum of theirs."""
+        labels = by_task(sample_loss(labels, self.config.loss_sampling), list(self.network.tasks))
         return segmentation_loss(self.network.model(x), labels, self.class_weights, self.config.reduction)
 
     def finish_epoch(self) -> None:
@@ -218,17 +222,19 @@ class Trainer:
             "seconds": progress.seconds,
             "images_per_s": images / progress.seconds if progress.seconds else math.nan,
         }
-        for metric in ("pixel_acc", "mean_acc", "mean_iu", "fw_iu"):
+        for metric in METRICS:
             row[metric] = math.nan if evaluation is None else getattr(evaluation.confusion, metric)
-        return row
+        return row if evaluation is None else row | evaluation.scores_of_others()
 
     def first_loss(self) -> float:
-        """The first batch's loss per pixel before any step; with zero score layers it is ln K, whatever the images."""
+        """The first batch's loss per pixel before any step; with zero score layers it is ln K, whatever the images. Of
+        several tasks it is the first one's."""
         batch = next(self.loader.epoch(0))
+        labels = batch.labels[..., 0] if self.network.tasks else batch.labels
         self.network.model.eval()
         with no_grad():
             logits = main_output(self.network.model(Tensor(batch.images, device=self.device)))
-            return ops.softmax_cross_entropy(logits, batch.labels, self.class_weights).item()
+            return ops.softmax_cross_entropy(logits, labels, self.class_weights).item()
 
     # --- saving and resuming ---
 
@@ -253,7 +259,8 @@ class Trainer:
 
     def save_best(self, row: dict[str, Any]) -> None:
         """best.safetensors: the network alone, with the metrics it reached."""
-        metrics = {name: row[name] for name in ("epoch", "pixel_acc", "mean_acc", "mean_iu", "fw_iu")}
+        others = [f"{task}_{name}" for task in list(self.network.tasks)[1:] for name in METRICS]
+        metrics = {name: row[name] for name in ("epoch", *METRICS, *others) if name in row}
         metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}  # none without validation
         save(self.folder.best, self.network.model.state_dict(), {**self.network.metadata(), "metrics": metrics})
 

@@ -48,6 +48,18 @@ def test_one_look_is_what_the_network_says_bit_for_bit(size) -> None:
     np.testing.assert_array_equal(predictor.predict(image), network.predict(image))
 
 
+@pytest.mark.parametrize("size", [None, (32, 48)])
+@pytest.mark.parametrize("kwargs", [{"flip": True, "scales": (0.5, 1)}, {"window": (24, 32)}, {"mc_dropout": 3}])
+def test_every_way_to_predict_on_every_device(device, size, kwargs) -> None:
+    network, image = tiny(size, dropout=0.3), noise(50, 70)
+    expected = Predictor(network, **kwargs).probabilities(image)
+    network.model.to(device)
+    found = Predictor(network, device, **kwargs).probabilities(image)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(Predictor(network, **kwargs).probabilities(image), expected, atol=1e-5)  # asks the model
+
+
 def test_with_flip_a_mirrored_image_gets_the_mirrored_prediction() -> None:
     """For any network; without flip, only a network that is symmetric itself does so."""
     network, image = tiny(), noise(48, 64)

@@ -182,8 +182,8 @@ def _legend(classes: Classes, width: int, ids: Sequence[int], text: int = TEXT) 
     """Swatches and names, `text` pixels high, in as many equal columns as fit."""
     names = ["ignored" if i == classes.ignore_index else classes.names[i] for i in ids]
     colours = classes.palette()[list(ids)]
-    font, swatch, line = _font(text), text + 1, text + 7
-    column = int(max((font.getlength(name) for name in names), default=0)) + swatch + text + 11
+    font, swatch, gap, line = _font(text), text + 1, text // 2, text + max(7, text // 2)
+    column = int(max((font.getlength(name) for name in names), default=0)) + swatch + 2 * text - 2
     columns = max(1, width // column)
     height = -(-len(names) // columns) * line
     strip = Image.new("RGB", (max(width, column), height), PAPER)
@@ -191,7 +191,7 @@ def _legend(classes: Classes, width: int, ids: Sequence[int], text: int = TEXT) 
     for i, (name, colour) in enumerate(zip(names, colours.tolist(), strict=True)):
         x, y = i % columns * column, i // columns * line
         draw.rectangle((x, y + 2, x + swatch, y + 2 + swatch), fill=tuple(colour), outline=INK)
-        draw.text((x + swatch + 6, y + 1), name, fill=INK, font=font)
+        draw.text((x + swatch + gap, y + 1), name, fill=INK, font=font)
     return strip
 
 

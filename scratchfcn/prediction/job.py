@@ -98,11 +98,12 @@ class Job:
             image = read()  # (H, W, 3)
             bands = self.predictor.bands(image, self.listener.window)
             self.label = self.outputs.write(name, image, bands)
-        except MemoryError:
+        except MemoryError as error:
             window = self.predictor.window
             smaller = f"a smaller --window than {window[1]}x{window[0]}" if window else "--window 512x512"
             raise DataError(
-                f"{name}: needs more memory than there is", f"{smaller} goes through images piece by piece"
+                f"{name}: {str(error) or 'needs more memory than there is'}",
+                f"{smaller} goes through images piece by piece",
             ) from None
         self.predicted += 1
         self.last = name

@@ -18,8 +18,9 @@ import numpy as np
 from ..backend import device_of
 from ..data import resize_image
 from ..training import Network, SettingError
-from .averaging import Look, looks, mean
+from .averaging import Look, looks, mean, scaled
 from .enlarging import enlarged, probabilities_of_rows
+from .fitting import check_fits
 from .uncertainty import DropoutPasses, measures, statistics
 from .windows import sliding
 
@@ -168,6 +169,8 @@ class Predictor:
 
     def _looks(self, image: np.ndarray, seen: tuple[int, int]) -> Iterator[Look]:
         """All looks, of all passes."""
+        if self.device == "cpu":
+            check_fits(self.network, scaled(seen, max(self.scales)), seen)
         arguments = self.network, image, seen, self.scales, self.flip, self.device
         if self.passes is None:
             yield from looks(*arguments)

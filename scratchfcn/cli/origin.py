@@ -28,10 +28,10 @@ from ..parallel import usable_cores
 LIBRARY = Path(__file__).resolve().parents[2]  # the folder that holds scratchfcn/, a checkout or site-packages
 
 
-def origin(device: str, train: Dataset | None = None, val: Dataset | None = None, init: str | None = None) -> list[str]:
+def origin(device: str, train: Dataset | None = None, val: Dataset | None = None, *init: str | None) -> list[str]:
     """Lines about this process and its data: versions, machine, time, command, and fingerprints of files.
 
-    device: what is trained on. init: the file of weights that the run starts from.
+    device: what is trained on. init: the files of weights that the run starts from; None is none.
     """
     lines = [
         f"made by scratchfcn {version()}",
@@ -43,8 +43,7 @@ def origin(device: str, train: Dataset | None = None, val: Dataset | None = None
     for what, images in (("training", train), ("validation", val)):
         if images is not None:
             lines.append(f"{what} images: {len(images)}, names and file sizes sha256 {fingerprint(images)[:16]}")
-    if init is not None:
-        lines.append(f"weights: {init} sha256 {file_hash(init)[:16]}")
+    lines += [f"weights: {file} sha256 {file_hash(file)[:16]}" for file in init if file is not None]
     return lines
 
 
@@ -85,9 +84,10 @@ def card(device: str) -> str:
 def fingerprint(images: Dataset) -> str:
     """A hash of all names, and of the sizes of their files, which tells whether images were added, taken away or
     replaced; it takes a moment even for many, since no file is read."""
-    digest = hashlib.sha256()
+    digest, views = hashlib.sha256(), list(images.views().values())
     for i in range(len(images)):
-        sizes = [path.stat().st_size for path in images.files(i) or ()]
+        files = dict.fromkeys(path for view in views for path in view.files(i) or ())
+        sizes = [path.stat().st_size for path in files]
         digest.update(f"{images.name(i)} {sizes}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -78,9 +79,10 @@ class TrainingDisplay(Listener):
         if first_loss is not None:
             classes = len(trainer.network.classes)
             expected = math.log(classes)
+            of_head = next((f" of the {task} head" for task in trainer.network.tasks), "")
             self.console.print(
-                f"loss before training {first_loss:.3f}; knowing nothing about {classes} classes costs ln {classes} = "
-                f"{expected:.3f}"
+                f"loss{of_head} before training {first_loss:.3f}; knowing nothing about {classes} classes costs "
+                f"ln {classes} = {expected:.3f}"
             )
             if abs(first_loss - expected) > 0.1 and trainer.config.init is None:
                 self.console.print(
@@ -116,6 +118,7 @@ class TrainingDisplay(Listener):
                 f"  val loss {row['val_loss']:.4f}  pixel acc {row['pixel_acc']:.3f}  mean acc {row['mean_acc']:.3f}"
                 f"  mean IU {row['mean_iu']:.4f}  f.w. IU {row['fw_iu']:.3f}"
             )
+        line += "".join(f"  {text}" for text in in_words_of_others(row, list(trainer.network.tasks)[1:]))
         line += f"  {row['images_per_s']:.1f} images/s"
         if trainer.progress.best_epoch == row["epoch"] and evaluation is not None:
             line += "  best so far"
@@ -136,6 +139,16 @@ class TrainingDisplay(Listener):
             "rate": f"{rate:.1f}" if done else "–",
             "left": f"{duration(left)} left" if done else "",
         }
+
+
+def in_words_of_others(row: Mapping[str, Any], tasks: Sequence[str]) -> list[str]:
+    """What a line of the log says of tasks beside the first, if anything: "geometric: pixel acc 0.9430 …"."""
+    return [
+        f"{task}: pixel acc {float(row[f'{task}_pixel_acc']):.4f}  mean acc {float(row[f'{task}_mean_acc']):.4f}  "
+        f"mean IU {float(row[f'{task}_mean_iu']):.4f}  f.w. IU {float(row[f'{task}_fw_iu']):.4f}"
+        for task in tasks
+        if f"{task}_pixel_acc" in row
+    ]
 
 
 def duration(seconds: float) -> str:

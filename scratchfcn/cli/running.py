@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from .. import backend
-from ..data import Histogram, recognise
+from ..data import Dataset, Histogram, recognise
 from ..files import only_one_process
 from ..training import (
     MAY_CHANGE,
@@ -32,7 +32,7 @@ from ..training.prepare import Data
 from .console import make_console
 from .errors import LATEST
 from .origin import origin
-from .progress import Bar, TrainingDisplay
+from .progress import Bar, TrainingDisplay, in_words_of_others
 
 
 def start_run(config: Config, folder: RunFolder, device: str) -> None:
@@ -46,8 +46,9 @@ def start_run(config: Config, folder: RunFolder, device: str) -> None:
     with TrainingDisplay(console) as display:
         trainer, report = new_trainer(config, data, folder, device, display)
         if report is not None:
-            console.print(f"weights from {config.init}: {report}")
-        folder.create(trainer.config, origin(device, data.train, data.val, config.init))
+            files = " and ".join(file for file in (config.init, config.init_hha) if file is not None)
+            console.print(f"weights from {files}: {report}")
+        folder.create(trainer.config, origin(device, data.train, data.val, config.init, config.init_hha))
         console.print(f"some images with their masks: {folder.draw_data(data.train, examples(data.train, 6))}")
         say_what_is_done_to_it(trainer, console)
         count = sum(p.size for p in trainer.network.model.parameters())
@@ -62,9 +63,15 @@ def say_what_there_is(config: Config, data: Data, console: Console) -> None:
     else:
         wanted = recognise(config.data, config.dataset)[0].about.val
         validation = f"no split '{wanted}', so the run is not validated"
-    console.print(f"{len(data.train)} training images, {validation}, {len(data.train.classes)} classes")
+    console.print(f"{len(data.train)} training images, {validation}, {classes_in_words(data.train)}")
     if data.histogram is not None:
         show_histogram(data.histogram, console)
+
+
+def classes_in_words(images: Dataset) -> str:
+    """ "21 classes"; "33 semantic and 3 geometric classes"; and what else a network must be made for."""
+    numbers = " and ".join(f"{len(classes)} {task}" for task, classes in images.tasks.items()) or len(images.classes)
+    return f"{numbers} classes" + (f", {images.channels} channels" if images.channels != 3 else "")
 
 
 def say_what_is_done_to_it(trainer: Trainer, console: Console) -> None:
@@ -129,12 +136,15 @@ def run(trainer: Trainer, console: Console) -> None:
             f"best epoch {best['epoch']}: pixel acc {scores['pixel_acc']:.4f}  mean acc {scores['mean_acc']:.4f}  "
             f"mean IU {scores['mean_iu']:.4f}  f.w. IU {scores['fw_iu']:.4f}"
         )
+        for text in in_words_of_others(best, list(trainer.network.tasks)[1:]):
+            console.print(f"  {text}")
     console.print(f"run folder  {folder.path}\ncurves      {folder.curves}")
     if trainer.val_set is not None:
         console.print(f"pictures    {folder.path / 'val_{:03d}.png'.format(int(rows[-1]['epoch']))}")
     source = folder.path / "data.png" if trainer.config.data == SHAPES else "IMAGE_OR_FOLDER"
     weights = shlex.quote(str(folder.best))
-    console.print(f"next: scratchfcn predict --weights {weights} --source {shlex.quote(str(source))}")
+    hha = " --hha HHA_IMAGE_OR_FOLDER" if trainer.network.channels == 6 else ""
+    console.print(f"next: scratchfcn predict --weights {weights} --source {shlex.quote(str(source))}{hha}")
 
 
 def show_histogram(histogram: Histogram, console: Console) -> None:

@@ -25,6 +25,9 @@ def val_command(
     dataset: Annotated[str | None, typer.Option(help="Which layout the folder has. (default: as it looks)")] = None,
     split: Annotated[str | None, typer.Option(help="Which part: val, test … (default: the data set's own)")] = None,
     ignore: Annotated[str | None, typer.Option(help='Further mask values that mean "not labelled": 11,12.')] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Of a network with two heads, one: semantic, geometric. (default: both)")
+    ] = None,
     size: Annotated[
         str | None, typer.Option(help="Resize images to WIDTHxHEIGHT, or 'native'. (default: as in training)")
     ] = None,
@@ -55,11 +58,12 @@ def val_command(
     device = backend.resolve_device(device)
     if json_file is not None:
         refuse_if_there(json_file, "--json")
-    network = load_network(weights)
+    network = load_network(weights).for_task(task)
     network.model.to(device)
     if size is not None:
         network.size = None if size == "native" else size_option(size)
     images, source = open_images(weights, network, data, dataset, split, ignore)
+    images = images_for(network, images, task)
     evaluator, looks = make_evaluator(network, images, device, size_option(window, "--window"), overlap, scales, flip)
     if images.classes.names != network.classes.names:
         console.print("warning: the data set names its classes differently than the network does", style="yellow")
@@ -80,6 +84,7 @@ def val_command(
     show(result, network, f"{weights} on {source['data']}, {source['split']}", console)
     shown_at = "native" if network.size is None else "{1}x{0}".format(*network.size)
     settings = {"weights": str(weights), "model": network.name, **source, "size": shown_at, **looks, "device": device}
+    settings |= {} if task is None else {"task": task}
     if masks is not None:
         console.print(f"predictions {masks.folder}")
     if json_file is not None:
@@ -115,8 +120,34 @@ def open_images(
             raise SettingError(f"--split {split}: the pictures of --data shapes that are not trained on are 'val'")
         return open_data(run).val, {"data": data, "split": "val", "seed": run.seed}
     split = split or recognise(data, layout)[0].about.val
-    opened = open_dataset(data, split, len(network.classes), layout, ignored or ())
+    num_classes = None if network.tasks else len(network.classes)  # which of the tasks will be seen
+    opened = open_dataset(data, split, num_classes, layout, ignored or ())
     return opened, {"data": data, "dataset": layout, "split": split, "ignore": list(ignored or ())}
+
+
+def images_for(network: Network, images: Dataset, task: str | None) -> Dataset:
+    """The part of a data set that the network is measured on: all of it, if the network answers to all of its tasks.
+
+    Errors: SettingError where the network takes other images, or knows other classes.
+    """
+    from ..data import main_view
+    from ..training import SettingError
+
+    if images.channels != network.channels:
+        other = "nyudv2-rgb-hha" if network.channels == 6 else "nyudv2"
+        raise SettingError(
+            f"the network takes images of {network.channels} channels, and these have {images.channels}: another "
+            f"--dataset, {other} for example?"
+        )
+    if images.tasks and (task is not None or not network.tasks):
+        images = main_view(images, task)
+    if len(images.classes) != len(network.classes):
+        known = f"{len(network.classes)} {task or next(iter(network.tasks), '')}".strip()
+        raise SettingError(
+            f"the network tells {known} classes apart, and these images are labelled in {len(images.classes)}: another "
+            "--dataset, siftflow-both for example?"
+        )
+    return images
 
 
 def make_evaluator(
@@ -134,13 +165,17 @@ def make_evaluator(
     from ..training.evaluate import Evaluator, ProbabilityEvaluator
     from .predict import scales_option
 
-    predictor = Predictor(network, device, window, overlap, scales_option(scales), flip)
+    def asking(one: Network) -> Predictor:
+        return Predictor(one, device, window, overlap, scales_option(scales), flip)
+
+    predictor = asking(network)
     if (predictor.window, predictor.scales, predictor.flip) == (None, (1.0,), False):
         return Evaluator(images, network.size), {}
     looks: dict[str, Any] = {"scales": list(predictor.scales), "flip": flip}
     if window is not None:
         looks |= {"window": "{1}x{0}".format(*window), "overlap": overlap}
-    return ProbabilityEvaluator(images, predictor.probabilities), looks
+    others = {task: asking(network.for_task(task)).probabilities for task in list(images.tasks)[1:]}
+    return ProbabilityEvaluator(images, predictor.probabilities, **others), looks
 
 
 class MaskWriter:
@@ -170,8 +205,10 @@ class MaskWriter:
 
 
 def show(result: Evaluation, network: Network, title: str, console: Console) -> None:
-    """The table of the classes, and the five figures."""
+    """The table of the classes, and the five figures; of further tasks, the four."""
     from rich.table import Table
+
+    from .progress import in_words_of_others
 
     confusion, boundary = result.confusion, result.boundary
     table = Table(title=f"{title}: {len(result.images)} images")
@@ -187,6 +224,8 @@ def show(result: Evaluation, network: Network, title: str, console: Console) -> 
         f"pixel acc {confusion.pixel_acc:.4f}  mean acc {confusion.mean_acc:.4f}  mean IU {confusion.mean_iu:.4f}  "
         f"f.w. IU {confusion.fw_iu:.4f}  boundary F1 {boundary.f1:.4f}  loss {result.loss:.4f}",
     )
+    for text in in_words_of_others(result.scores_of_others(), list(result.others)):
+        console.print(text)
     if not boundary.images:
         console.print("boundary F1 has nothing to measure here: in none of these masks do two classes touch")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..data import Classes, Dataset, colourise, resize_image, resize_label
+from ..data import Classes, Dataset, colourise, main_view, resize_image, resize_label
 from ..training.evaluate import Evaluation, ImageScore
 from .page import render
 
@@ -69,6 +69,10 @@ def figures(
         "images": len(evaluation.images),
         "pixels": int(confusion.matrix.sum()),
         **{name: _plain(value) for name, value in measures.items()},
+        "other_tasks": {
+            task: {name: _plain(value) for name, value in matrix.scores().items()}
+            for task, matrix in evaluation.others.items()
+        },
         "loss": _plain(evaluation.loss),
         "classes": _classes(evaluation, classes),
         "confusion": {"names": list(classes.names), "counts": confusion.matrix.tolist()},  # rows: truth
@@ -154,7 +158,10 @@ def val_page(
     command: str = "",
     title: str = "Validation",
 ) -> str:
-    """The page, as HTML. Images are read from the data set once more; extremes: which, and what was predicted."""
+    """The page, as HTML. Images are read from the data set once more; extremes: which, and what was predicted.
+
+    Of several tasks, the first is shown; of the others there are figures."""
+    dataset = main_view(dataset)
     classes = dataset.classes
     scores = np.array([score.mean_iu for score in evaluation.images])  # (N,)
     found = figures(evaluation, classes, settings, command)

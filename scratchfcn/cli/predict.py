@@ -16,6 +16,13 @@ def predict_command(
     ctx: typer.Context,
     weights: Annotated[Path, typer.Option(help="A best.safetensors or last.safetensors of a run.")],
     source: Annotated[Path, typer.Option(help="An image, a folder of images, a video, or an animated GIF.")],
+    hha: Annotated[
+        Path | None,
+        typer.Option(help="For a network of colour and HHA: the HHA picture, or a folder of them, named alike."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Of a network with two heads: semantic or geometric. (default: the first)")
+    ] = None,
     save: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +68,8 @@ def predict_command(
         raise SettingError(f"--alpha must lie between 0 and 1, got {alpha}")
     console = make_console()
     device = backend.resolve_device(device)
-    network = load_network(weights)
+    network = load_network(weights).for_task(task)
+    refuse_other_channels(network, hha)
     network.model.to(device)
     if size is not None:
         network.size = None if size == "native" else size_option(size)
@@ -79,6 +87,10 @@ def predict_command(
         all_classes=clip,
     )
     pictures = open_source(source, clip, outputs, recursive, large, every, start, stop)
+    if hha is not None:
+        if clip:
+            raise SettingError(f"--hha belongs to images, and {source} is a clip")
+        pictures = pictures.with_hha(hha)
     if predictor.window is not None and network.size is not None:
         explain_windows(predictor.window, network.size, console)
     with JobBar(pictures.what, console) as bar:
@@ -89,6 +101,24 @@ def predict_command(
             done = f"stopped; {job.finished + job.predicted} of {len(pictures.names)} are finished"
             raise KeyboardInterrupt(f"{done}; go on with: {command_again(ctx)}") from None
     show_result(job, network.classes, console)
+
+
+def refuse_other_channels(network: Any, hha: Path | None) -> None:
+    """Errors: SettingError where photographs are not what the network takes, or not all of it."""
+    from ..training import SettingError
+
+    if network.channels == 6 and hha is None:
+        raise SettingError(
+            "this network takes colour and HHA, so photographs alone do not do: --hha names the HHA pictures; or, on "
+            "a whole data set, scratchfcn val --save-masks FOLDER"
+        )
+    if network.channels == 3 and hha is not None:
+        raise SettingError("--hha: this network takes colour alone; leave it out")
+    if network.channels not in (3, 6):
+        raise SettingError(
+            f"this network takes {network.channels} channels, and pictures have three; from Python: "
+            "scratchfcn.training.load_network(…).predict(image)"
+        )
 
 
 def kinds_option(text: str | None, clip: bool, passes: bool) -> list[str]:

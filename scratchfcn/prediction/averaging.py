@@ -44,15 +44,15 @@ def looks(
 
     Args:
         network: its layers' modes are left as they are.
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, C).
         seen: (height, width) to which the image is resized at scale 1.
         scales: factors of that size.
         flip: look at each scale in the mirror, too.
         device: where the network is; None asks it.
     """
     for scale in scales:
-        resized = resize_image(image, scaled(seen, scale))  # (h, w, 3)
-        x = network.normalise(resized, None)[0][None]  # (1, 3, h, w)
+        resized = resize_image(image, scaled(seen, scale))  # (h, w, C)
+        x = network.normalise(resized, None)[0][None]  # (1, C, h, w)
         yield Look(network.logits(x, device), mirrored=False)
         if flip:
             yield Look(network.logits(np.ascontiguousarray(x[:, :, :, ::-1]), device), mirrored=True)

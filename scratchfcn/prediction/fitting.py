@@ -26,8 +26,8 @@ def check_fits(network: Network, seen: tuple[int, int], size: tuple[int, int]) -
     if free is None or max(seen[0] * seen[1], size[0] * size[1]) < SMALL:
         return
     number = np.dtype(np.float32).itemsize
-    image, scores = 3 * seen[0] * seen[1] * number, len(network.classes) * size[0] * size[1] * number
-    needed = max(memory_of(network.model, (1, 3, *seen)).peak + image, 2 * scores)
+    image, scores = network.channels * seen[0] * seen[1] * number, len(network.classes) * size[0] * size[1] * number
+    needed = max(memory_of(network.model, (1, network.channels, *seen)).peak + image, 2 * scores)
     if needed > free:
         raise MemoryError(
             f"{seen[1]}×{seen[0]} pixels at once need about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB "

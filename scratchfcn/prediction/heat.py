@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 ROWS = 256  # coloured at a time
-GAP = 8  # pixels between maps, and around letters
+GAP = 8  # pixels between maps, and at least around letters
 
 
 def heat_map(values: np.ndarray, top: float, title: str, top_label: str) -> np.ndarray:
@@ -51,18 +51,18 @@ def colour_table() -> np.ndarray:
 def scale_bar(width: int, colours: np.ndarray, title: str, top_label: str) -> np.ndarray:
     """The title, and beneath it the colours from 0 to the largest number: uint8 (height, at least width, 3)."""
     text = max(13, width // 75)
-    font = ImageFont.load_default(text)
-    wide = int(max(font.getlength(title), font.getlength("0" + top_label) + 12 * text)) + 2 * GAP
-    strip = Image.new("RGB", (max(width, wide), 2 * text + 3 * GAP), "white")
+    gap, font = max(GAP, text // 2), ImageFont.load_default(text)
+    wide = int(max(font.getlength(title), font.getlength("0" + top_label) + 12 * text)) + 2 * gap
+    strip = Image.new("RGB", (max(width, wide), 2 * text + 3 * gap), "white")
     draw = ImageDraw.Draw(strip)
-    draw.text((GAP, GAP), title, fill=(40, 40, 40), font=font)
-    y = 2 * GAP + text
-    left = int(2 * GAP + font.getlength("0"))
-    right = int(strip.width - 2 * GAP - font.getlength(top_label))
+    draw.text((gap, gap), title, fill=(40, 40, 40), font=font)
+    y = 2 * gap + text
+    left = int(2 * gap + font.getlength("0"))
+    right = int(strip.width - 2 * gap - font.getlength(top_label))
     bar = Image.fromarray(colours[None]).resize((right - left, text), Image.Resampling.BILINEAR)
     strip.paste(bar, (left, y))
-    draw.text((GAP, y - 1), "0", fill=(40, 40, 40), font=font)
-    draw.text((right + GAP, y - 1), top_label, fill=(40, 40, 40), font=font)
+    draw.text((gap, y - 1), "0", fill=(40, 40, 40), font=font)
+    draw.text((right + gap, y - 1), top_label, fill=(40, 40, 40), font=font)
     return np.asarray(strip)
 
 

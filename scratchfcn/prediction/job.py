@@ -95,9 +95,9 @@ class Job:
     def predict(self, name: str, read: Read) -> None:
         """One picture, from reading to its last file."""
         try:
-            image = read()  # (H, W, 3)
+            image = read()  # (H, W, C)
             bands = self.predictor.bands(image, self.listener.window)
-            self.label = self.outputs.write(name, image, bands)
+            self.label = self.outputs.write(name, image[:, :, :3], bands)
         except MemoryError as error:
             window = self.predictor.window
             smaller = f"a smaller --window than {window[1]}x{window[0]}" if window else "--window 512x512"

@@ -92,10 +92,11 @@ class Predictor:
             "scales": self.scales,
             "flip": self.flip,
             "mc_dropout": [passes.passes, passes.seed] if passes else None,
+            **({"task": network.task} if network.task else {}),
         }
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) → the probability of every class at every pixel, float32 (K, H, W)."""
+        """uint8 (H, W, C) → the probability of every class at every pixel, float32 (K, H, W)."""
         if self.window is None:
             return self._whole(image).probabilities
         result = np.empty((len(self.network.classes), *image.shape[:2]), np.float32)
@@ -104,7 +105,7 @@ class Predictor:
         return result
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) → the most likely class of every pixel, uint8 (H, W)."""
+        """uint8 (H, W, C) → the most likely class of every pixel, uint8 (H, W)."""
         label = np.empty(image.shape[:2], np.uint8)
         for band in self.bands(image):
             label[band.rows] = band.label()
@@ -114,7 +115,7 @@ class Predictor:
         """The prediction in bands of rows from the top down; of small images without windows, in a single one.
 
         Args:
-            image: uint8 (H, W, 3).
+            image: uint8 (H, W, C).
             progress: told (windows done, windows in all).
         """
         if self.window is not None:
@@ -146,16 +147,24 @@ class Predictor:
             yield Band(start, *self._read(average))
 
     def _through_windows(self, image: np.ndarray, window: tuple[int, int], progress: Progress | None) -> Iterator[Band]:
-        """Windows of what the network sees, blended. The mean of several looks is enlarged after it has been taken."""
+        """Windows of what the network sees, blended: their probabilities, and their measures of uncertainty, which are
+        taken within each. (Windows disagree where one of them has not seen what lies beyond its rim; that is no doubt
+        of the model's.) The mean of several looks is enlarged after it has been taken."""
         self._begin()
-        seen = self.network.size or image.shape[:2]
+        seen, K = self.network.size or image.shape[:2], len(self.network.classes)
         shown = resize_image(image, seen)  # (h, w, 3)
-        blended = sliding(shown, lambda piece: self._ask(piece, piece.shape[:2]), window, self.overlap, progress)
+        blended = sliding(shown, self._opinion, window, self.overlap, progress)  # (K, n, w), or (K + 3, n, w)
         one_look = len(self.scales) == 1 and not self.flip and self.passes is None
+        parts = ((said[:K], said[K:] if len(said) > K else None) for said in blended)
         start = 0
-        for p, maps in enlarged((self._read(average) for average in blended), seen, image.shape[:2], one_look):
+        for p, maps in enlarged(parts, seen, image.shape[:2], one_look):
             yield Band(start, p, maps)
             start += p.shape[1]
+
+    def _opinion(self, piece: np.ndarray) -> np.ndarray:
+        """All that is said of a window, uint8 (h, w, 3): probabilities, and measures if there are any, (C, h, w)."""
+        p, maps = self._read(self._ask(piece, piece.shape[:2]))
+        return p if maps is None else np.concatenate([p, maps])
 
     def _begin(self) -> None:
         self.network.model.eval()
@@ -163,7 +172,7 @@ class Predictor:
             self.passes.restart()
 
     def _ask(self, image: np.ndarray, seen: tuple[int, int]) -> np.ndarray:
-        """The mean of all looks and passes, float32 (C, h, w) for uint8 (h, w, 3): C = K, or K + 2 with dropout."""
+        """The mean of all looks and passes, float32 (C, h, w) for an image (h, w, …): C = K, or K + 2 with dropout."""
         size = image.shape[:2]
         return mean(self._counted(look.probabilities(size)) for look in self._looks(image, seen))
 

@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 
 from ..data import DataError, list_images, read_image
+from ..data.datasets import as_size
 
-Read = Callable[[], np.ndarray]  # gives uint8 (H, W, 3), or raises DataError
+Read = Callable[[], np.ndarray]  # gives uint8 (H, W, C), or raises DataError
 
 
 class Source(Protocol):
@@ -39,8 +40,9 @@ class ImageFiles:
     what = "image"
 
     def __init__(self, files: Sequence[Path], root: Path, large: bool = False) -> None:
-        self.files, self.large = list(files), large
+        self.files, self.root, self.large = list(files), root, large
         self.names = names_of(self.files, root)
+        self.beneath: dict[Path, Path] = {}  # the HHA picture of each file, where there are such
 
     @classmethod
     def open(cls, path: Path, recursive: bool = False, outputs: Path | None = None, large: bool = False) -> ImageFiles:
@@ -74,9 +76,41 @@ class ImageFiles:
         )
         return self
 
+    def with_hha(self, path: Path) -> ImageFiles:
+        """The same source, with three more channels: HHA, from a file for the only image, or from a folder in which
+        each image has a picture of its own name.
+
+        Raises:
+            DataError: no such file or folder, or the images that have none in it.
+        """
+        if path.is_file() and len(self.files) == 1:
+            self.beneath = {self.files[0]: path}
+            return self
+        if not path.is_dir():
+            problem = "is one file, for many images" if path.is_file() else "no such file or folder"
+            raise DataError(f"--hha {path}: {problem}", "give the folder of HHA pictures that are called as the images")
+        folders = {image.parent: path / image.parent.relative_to(self.root) for image in self.files}
+        pictures = {here: {p.stem: p for p in images_or_none(there)} for here, there in folders.items()}
+        found = {image: pictures[image.parent].get(image.stem) for image in self.files}
+        without = [image for image, picture in found.items() if picture is None]
+        if without:
+            raise DataError([f"{image}: no HHA picture of this name in {path}" for image in without])
+        self.beneath = found
+        return self
+
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, Read]]:
         for i in wanted:
-            yield i, lambda i=i: read_photograph(self.files[i], self.large)
+            yield i, lambda i=i: self.read_one(self.files[i])
+
+    def read_one(self, file: Path) -> np.ndarray:
+        """A photograph uint8 (H, W, 3); with HHA beneath, (H, W, 6)."""
+        image = read_photograph(file, self.large)
+        if file not in self.beneath:
+            return image
+        hha = read_photograph(self.beneath[file], self.large)
+        if hha.shape != image.shape:
+            raise DataError(f"{file}: is {as_size(image)}, but {self.beneath[file]} is {as_size(hha)}")
+        return np.dstack([image, hha])
 
 
 def names_of(files: Sequence[Path], root: Path) -> list[str]:

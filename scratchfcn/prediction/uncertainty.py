@@ -12,8 +12,7 @@ and p̄ = 1/T Σ_t p_t:
     variance             1/K Σ_k (1/T Σ_t p_tk² - p̄_k²)   the disagreement again, as a variance, 0 … 1/K
 
 All four come from means over passes: of p, of H[p] and of Σ_k p_k². So K + 2 numbers per pixel are averaged, however
-many passes there are. Mirrored and scaled looks, and the windows that share a pixel, count as passes as well: their
-disagreement is uncertainty, too.
+many passes there are. Mirrored and scaled looks count as passes as well: their disagreement is uncertainty, too.
 
 Sources: Gal and Ghahramani 2016 (dropout as approximate inference); Houlsby et al. 2011 (BALD); Kendall,
 Badrinarayanan and Cipolla 2015 (Bayesian SegNet: the same for the pixels of an image).

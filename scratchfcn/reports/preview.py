@@ -1,12 +1,13 @@
 """What training gets to see: a row for each image, as it is, and then as epoch after epoch changes it.
 
-The masks lie over the photographs. Where nothing is learned (void, what came in from outside, what is hidden) there
+The masks lie over the photographs. What has several pictures (colour and HHA) or several masks has a row for each, so
+that one sees whether they moved alike. Where nothing is learned (void, what came in from outside, what is hidden) there
 are stripes, because the photograph alone would look like a class without a colour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -32,9 +33,27 @@ def augmentation_preview(
     rows = []
     for i in numbers:
         pairs = [dataset.read(i), *(training_sample(config, small, i, epoch + v) for v in range(variants))]
-        rows.append([tile(image, label, dataset.classes, width) for image, label in pairs])
+        for plane, classes in enumerate(dataset.tasks.values() or [dataset.classes]):
+            for channel in range(0, dataset.channels, 3):
+                parts = [part(image, label, channel, plane) for image, label in pairs]
+                rows.append([tile(image, label, classes, width) for image, label in parts])
     captions = ["as it is", *(f"epoch {epoch + v + 1}" for v in range(variants))]
-    return mosaic(rows, captions, legend=dataset.classes)
+    return mosaic(rows, captions, legend=dataset.classes if not dataset.tasks else all_classes(dataset.tasks))
+
+
+def part(image: np.ndarray, label: np.ndarray, channel: int, plane: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture that begins at a channel of uint8 (H, W, C), and one plane of (H, W) or (H, W, T)."""
+    return image[:, :, channel : channel + 3], label if label.ndim == 2 else label[:, :, plane]
+
+
+def all_classes(tasks: Mapping[str, Classes]) -> Classes:
+    """The classes of all tasks for one legend; those after the first task's say whose they are."""
+    names = [
+        name if t == 0 else f"{task}: {name}"
+        for t, (task, classes) in enumerate(tasks.items())
+        for name in classes.names
+    ]
+    return Classes(tuple(names), np.concatenate([classes.colours for classes in tasks.values()]))
 
 
 def tile(image: np.ndarray, label: np.ndarray, classes: Classes, width: int) -> np.ndarray:

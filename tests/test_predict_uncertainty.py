@@ -133,6 +133,16 @@ def test_uncertainty_keeps_its_bounds_with_looks_and_windows_and_a_resized_input
         assert (found[5] <= found[4] + 1e-5).all()
 
 
+def test_windows_that_disagree_are_not_taken_for_doubt() -> None:
+    """With next to no dropout all passes agree: no mutual information, though windows differ where they overlap."""
+    network, image = tiny(dropout=1e-9), noise(60, 80)
+    found = bands(Predictor(network, window=(24, 24), overlap=0.5, mc_dropout=2), image)
+    whole = bands(Predictor(network, mc_dropout=2), image)
+    assert abs(found[:3] - whole[:3]).max() > 0.05
+    np.testing.assert_allclose(found[4:], 0, atol=1e-5)
+    assert found[3].mean() > 0.1
+
+
 def test_what_cannot_be_asked() -> None:
     with pytest.raises(SettingError, match="no dropout"):
         Predictor(tiny(), mc_dropout=5)

@@ -50,7 +50,7 @@ def summary_command(
     else:
         with init.skipped():  # nothing is computed, so the weights' values do not matter
             subject = network_by_name(model or "fcn8s_small", classes)
-    found = summary(subject.model, (batch_size, 3, *(wanted or subject.size)), depth)
+    found = summary(subject.model, (batch_size, subject.channels, *(wanted or subject.size)), depth)
     typer.echo(subject.name)
     typer.echo(str(found))
     if json_file is not None:
@@ -62,7 +62,7 @@ def summary_command(
 @dataclass
 class Subject:
     """A network to look at. size: (H, W) of an image where nothing is said. resizes: whether the network was trained on
-    images of that size, so that others are resized. prepare: uint8 (H, W, 3) → (1, 3, H, W)."""
+    images of that size, so that others are resized. prepare: uint8 (H, W, C) → (1, C, H, W)."""
 
     model: Module
     name: str
@@ -70,6 +70,7 @@ class Subject:
     size: tuple[int, int]
     resizes: bool
     prepare: Callable[[np.ndarray], np.ndarray]
+    channels: int = 3
 
 
 def network_by_name(name: str, classes: int | None) -> Subject:
@@ -99,4 +100,5 @@ def network_in_file(weights: Path, name: str | None, classes: int | None) -> Sub
     network = load_network(weights)
     size, network.size = network.size, None  # not in `prepare`, so that --size can decide
     name = f"{network.name} of {weights}"
-    return Subject(network.model, name, len(network.classes), size or SMALL, size is not None, network.prepare)
+    resizes, prepare = size is not None, network.prepare
+    return Subject(network.model, name, len(network.classes), size or SMALL, resizes, prepare, network.channels)

@@ -39,6 +39,8 @@ def trace_command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Trace a network: a row for every op, forward and backward."""
+    import numpy as np
+
     from .. import backend, models
     from ..inspection.step import Stepper
     from ..inspection.trace import trace_step
@@ -57,6 +59,9 @@ def trace_command(
     backend.manual_seed(seed)
     subject = subject_of(model, weights, classes, device)
     image, mask, words = picture(subject, source, label, size, seed)
+    if subject.channels != 3:
+        image = np.dstack([image] * subject.channels)[:, :, : subject.channels]  # (H, W, C)
+        words += f", repeated for {subject.channels} channels"
     x = Tensor(subject.prepare(image), device=device)
     subject.model.train(backward)
     loss_of = loss_on(mask, seed) if backward else None

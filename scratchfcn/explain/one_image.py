@@ -106,6 +106,11 @@ def subject_of(
                 f"feature-maps: {weights} says that it is {checkpoint.metadata['model']}; leave out --model {model}"
             )
         network = network_from(weights, checkpoint.arrays, checkpoint.metadata)
+        if network.channels != 3:
+            raise SettingsError(
+                f"feature-maps: {weights} holds a network for images of {network.channels} channels, and a photograph "
+                "has three; take one of colour alone"
+            )
         found = Subject(network.model, network.name, network.classes.names, network.normalise, network.size)
         return with_names(found, names)
     if model is None:

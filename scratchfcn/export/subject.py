@@ -7,7 +7,8 @@ is: ImageNet's mean and deviation in RGB, or Caffe's mean in BGR for the paper's
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Subject:
     """A network to export. name, options: as `models.build` takes them. classes: None where they have no names.
 
     size: (height, width) that images are resized to; None: as they are. normalise: from pixels to what it is fed.
-    metadata: what `load_network` needs to build it again, empty where it would not.
+    metadata: what `load_network` needs to build it again, empty where it would not. tasks: the classes of two heads.
     """
 
     model: Module
@@ -40,6 +41,7 @@ class Subject:
     size: Size | None
     normalise: Normalise
     metadata: dict[str, Any]
+    tasks: Mapping[str, Classes] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -64,6 +66,7 @@ def from_network(network: Network) -> Subject:
         network.size,
         network.normalise,
         network.metadata(),
+        network.tasks,
     )
 
 
@@ -130,25 +133,30 @@ def metadata_of(subject: Subject, kind: str, pixels: bool, least: int | None, si
         facts["classes"] = list(subject.classes.names)
         facts["colours"] = subject.classes.colours.tolist()
         facts["ignore_index"] = subject.classes.ignore_index
+    if subject.tasks:
+        facts["tasks"] = {task: list(classes.names) for task, classes in subject.tasks.items()}
     return {name: json.dumps(value) for name, value in facts.items()}
 
 
 def feeding(subject: Subject, kind: str, pixels: bool, least: int | None, size: Size) -> str:
     """In words: what the file's network takes, and what it gives."""
-    rows, columns = size if least is None else ("H", "W")
+    (rows, columns), C = size if least is None else ("H", "W"), subject.channels
     if pixels:
         taken = f"image: uint8 (N, {rows}, {columns}, 3), RGB as read from a file"
     else:
         mean, std = (", ".join(f"{n:.6g}" for n in three) for three in (subject.normalise.mean, subject.normalise.std))
         order = "BGR" if subject.normalise.bgr else "RGB"
-        taken = f"image: float32 (N, 3, {rows}, {columns}), ({order} / 255 - ({mean})) / ({std})"
+        order += ", and every further three channels likewise," if C > 3 else ""
+        taken = f"image: float32 (N, {C}, {rows}, {columns}), ({order} / 255 - ({mean})) / ({std})"
     if least is not None:
         taken += f"; H and W from {least} up"
     if subject.size is not None:
         taken += f"; it was trained on images resized to {subject.size[1]}x{subject.size[0]}"
+    count = " and of the ".join(f"{len(classes)} {task}" for task, classes in subject.tasks.items())
     given = {
-        "scores": f"scores of the {subject.num_classes} classes, float32",
-        "probabilities": f"probabilities of the {subject.num_classes} classes, float32",
+        "scores": f"scores of the {count or subject.num_classes} classes, float32",
+        "probabilities": f"probabilities of the {count or subject.num_classes} classes, float32",
         "classes": "numbers of the likeliest classes, int64",
     }
-    return f"{taken}. Output: {given[kind]}."
+    outputs = f"Outputs {' and '.join(subject.tasks)}" if subject.tasks else "Output"
+    return f"{taken}. {outputs}: {given[kind]}."

@@ -150,9 +150,13 @@ def test_frames_of_a_film_are_apart_and_resaved_frames_are_not():
     """The measurement that TOLERANCE rests on, on the frames that are most alike: the car stands at a light."""
     root = shared_data("camvid", "val")
     frames = [read_image(path) for path in sorted(root.iterdir())]
-    assert alike(np.array([miniature(frame) for frame in frames])) == []
+    assert alike(np.array([miniature(Image.fromarray(frame)) for frame in frames])) == []
     for quality, scale in ((30, 1.0), (75, 0.5), (75, 0.25), (90, 1.5)):
-        pairs = [miniature(version) for frame in frames[::10] for version in (frame, resaved(frame, quality, scale))]
+        pairs = [
+            miniature(Image.fromarray(version))
+            for frame in frames[::10]
+            for version in (frame, resaved(frame, quality, scale))
+        ]
         groups = alike(np.array(pairs))
         assert [members for members, _ in groups] == [[2 * k, 2 * k + 1] for k in range(len(frames[::10]))]
         assert max(difference for _, difference in groups) <= 0.6 * TOLERANCE

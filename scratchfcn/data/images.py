@@ -49,9 +49,14 @@ def read_image(path: str | Path) -> np.ndarray:
         DataError: the file is missing, empty, cut short, not a picture, or has no defined range of
             brightness.
     """
+    return _pixels(open_rgb(path))
+
+
+def open_rgb(path: str | Path) -> Image.Image:
+    """The same as a picture of Pillow's in mode RGB, decoded and upright; see `read_image`."""
     picture = _open(Path(path))
     try:
-        return _pixels(_to_rgb(picture, path))
+        return _to_rgb(picture, path)
     except DataError:
         raise
     except _DAMAGE as error:

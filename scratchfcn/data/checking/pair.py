@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..datasets import Dataset, FilePairs, as_set, as_size, main_view
+from ..datasets import Dataset, FilePairs, as_set, main_view
 from ..errors import DataError
 from ..images import _DAMAGE as DAMAGE
-from ..images import SUFFIXES, read_image, read_label
+from ..images import SUFFIXES, open_rgb, read_label
 from ..palette import IGNORE, Classes
 from .bad_files import Wrong, why_no_mask, why_unreadable
 from .duplicates import Fingerprint
@@ -89,31 +89,31 @@ class Look:
 
     def _look_at(self, i: int) -> Found:
         found = Found()
-        image, values = self._read(i, found)
+        picture, values = self._read(i, found)
         if values is not None:
-            found.values = np.bincount(values.ravel(), minlength=256)  # (256,)
+            found.values = count_values(values)  # (256,)
             if found.values[~self.known].any():
                 found.problems.append(self._problem("values", i, _bad_value(self.dataset, i, values, self.known)))
             found.problems += self._palette_order(i, found.values)
-        if image is not None:
-            found.size = image.shape[:2]
+        if picture is not None:
+            found.size = (picture.height, picture.width)
             if values is not None and found.size != values.shape:
-                found.problems.append(self._sizes_differ(i, image, values))
+                found.problems.append(self._sizes_differ(i, found.size, values.shape))
             if self.brightness:
-                found.brightness = count_brightness(image)
+                found.brightness = count_brightness(picture)
             if self.fingerprints:
-                found.fingerprint = Fingerprint.of(image, values)
+                found.fingerprint = Fingerprint.of(picture, values)
         return found
 
-    def _read(self, i: int, found: Found) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Image (H, W, 3) and the values in the mask's file (H, W); None for what cannot be read."""
+    def _read(self, i: int, found: Found) -> tuple[Image.Image | None, np.ndarray | None]:
+        """The image, RGB, and the values in the mask's file (H, W); None for what cannot be read."""
         if not isinstance(self.dataset, FilePairs) or type(self.dataset).read is not FilePairs.read:
             return self._read_together(i, found)
         image_path, mask_path = self.dataset.files(i)
-        image = values = None
+        picture = values = None
         if not self.only_masks:
             try:
-                image = read_image(image_path)
+                picture = open_rgb(image_path)
             except DataError as error:
                 found.problems.append(self._unreadable(i, image_path, why_unreadable(image_path), error))
         try:
@@ -122,7 +122,7 @@ class Look:
             wrong = self._why_no_mask(mask_path, error)
             found.colours, found.deep = wrong.colours, wrong.values
             found.problems.append(self._unreadable(i, mask_path, wrong, error))
-        return image, values
+        return picture, values
 
     def _why_no_mask(self, path: Path, error: DataError) -> Wrong:
         wrong = why_no_mask(path)
@@ -144,14 +144,15 @@ class Look:
         text = f"{mask_name(self.dataset, i)}: its palette has the colours of the classes, but not at their ids"
         return [self._problem("order", i, text)]
 
-    def _read_together(self, i: int, found: Found) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _read_together(self, i: int, found: Found) -> tuple[Image.Image | None, np.ndarray | None]:
         """For data sets that do not say how to read one without the other."""
         try:
-            return self.dataset.read(i)
+            image, values = self.dataset.read(i)
         except DataError as error:
             files = self.dataset.files(i) or ()
             found.problems += [Problem("unreadable", text, self.split, i, "", files) for text in error.problems]
             return None, None
+        return Image.fromarray(image), values
 
     def _problem(self, kind: str, i: int, text: str, cause: str = "") -> Problem:
         return Problem(kind, text, self.split, i, cause, self.dataset.files(i) or ())
@@ -160,12 +161,12 @@ class Look:
         text = f"{path}: {wrong.says}" if wrong.says else "; ".join(error.problems)
         return replace(self._problem(wrong.kind, i, text, wrong.cause), files=(path,))
 
-    def _sizes_differ(self, i: int, image: np.ndarray, values: np.ndarray) -> Problem:
+    def _sizes_differ(self, i: int, image: tuple[int, int], mask: tuple[int, int]) -> Problem:
         files = self.dataset.files(i)
         name = f"{files[0].parent.name}/{self.dataset.name(i)}" if files else self.dataset.name(i)
-        text = f"{name}: image {as_size(image)} but mask {as_size(values)}"
-        cause = why_sizes_differ(image.shape[:2], values.shape, files[0] if files else None)
-        return self._problem("size", i, text, cause)
+        sizes = [f"{W}×{H}" for H, W in (image, mask)]
+        cause = why_sizes_differ(image, mask, files[0] if files else None)
+        return self._problem("size", i, f"{name}: image {sizes[0]} but mask {sizes[1]}", cause)
 
 
 def _refused_as_ids(path: Path, error: DataError) -> bool:
@@ -211,9 +212,14 @@ def ignored_values(classes: Classes | None, more: Sequence[int] = ()) -> frozens
     return frozenset({IGNORE, *more, *classes.ignored_values} - set(classes.file_values))
 
 
-def count_brightness(image: np.ndarray) -> np.ndarray:
-    """How many pixels of an image uint8 (H, W, 3) have each value of red, green and blue: int64 (3, 256)."""
-    return np.array(Image.fromarray(image).histogram(), np.int64).reshape(3, 256)  # in C, twice as fast as bincount
+def count_brightness(picture: Image.Image) -> np.ndarray:
+    """How many pixels of an RGB picture have each value of red, green and blue: int64 (3, 256)."""
+    return np.array(picture.histogram(), np.int64).reshape(3, 256)
+
+
+def count_values(values: np.ndarray) -> np.ndarray:
+    """How many pixels of uint8 (H, W) have each of the 256 values: int64 (256,)."""
+    return np.array(Image.fromarray(values).histogram(), np.int64)  # quicker than bincount, which widens to 64 bits
 
 
 def _bad_value(dataset: Dataset, i: int, values: np.ndarray, known: np.ndarray) -> str:

@@ -115,7 +115,8 @@ def say_how_to_go_on(found: Findings, report: Path | None, console: Console) -> 
     """The commands for a page, and for a copy without what is wrong."""
     if report is None:
         console.print(f"all of them, with pictures:  scratchfcn check-data --data {found.evidence.data} --report")
-    if any(group.repair or group.kind in LEFT_OUT for group in found.groups):
+    several_views = any(len(split.dataset.views()) > 1 for split in found.splits.values())  # no copy can be made of it
+    if not several_views and any(group.repair or group.kind in LEFT_OUT for group in found.groups):
         console.print("a sound copy, with all that can be mended and without the pairs that cannot:")
         console.print(f"    {found.evidence.copying('all')}")
 

@@ -118,11 +118,12 @@ class TrainingDisplay(Listener):
                 f"  val loss {row['val_loss']:.4f}  pixel acc {row['pixel_acc']:.3f}  mean acc {row['mean_acc']:.3f}"
                 f"  mean IU {row['mean_iu']:.4f}  f.w. IU {row['fw_iu']:.3f}"
             )
-        line += "".join(f"  {text}" for text in in_words_of_others(row, list(trainer.network.tasks)[1:]))
         line += f"  {row['images_per_s']:.1f} images/s"
         if trainer.progress.best_epoch == row["epoch"] and evaluation is not None:
             line += "  best so far"
         self.console.print(line)
+        for text in in_words_of_others(row, list(trainer.network.tasks)[1:]):
+            self.console.print(f"  {text}")
 
     def _fields(self, trainer: Trainer) -> dict[str, str]:
         progress = trainer.progress

@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 CAFFE = ["protobuf>=5,<8"]
 MAT = ["scipy>=1.11,<2"]  # reads the .mat files of SBD, PASCAL-Context, NYUDv2 and SIFT Flow
-ONNX = ["onnx>=1.16,<2", "onnxruntime>=1.18,<2"]
+ONNX = ["onnx>=1.16,<2", "onnxruntime>=1.19,<2"]  # 1.19 is the first that goes with NumPy 2
 VIDEO = ["av>=14.2,<19"]  # FFmpeg's libraries; 19 will change how it counts time
 TEST = [
     "pytest>=8",

@@ -20,6 +20,7 @@ _ON_DEMAND = (  # loaded when first used
     "caffe",
     "data",
     "explain",
+    "export",
     "inspection",
     "learn",
     "metrics",

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_tools import TOLERANCE, check, file_of, own, randomise, run_file, worst
+from onnx_tools import TOLERANCE, check, file_of, own, randomise, run_file, run_reference, worst
 from shared_data import shared_data
 from typer.testing import CliRunner, Result
 
@@ -28,7 +28,7 @@ from scratchfcn.data import (
     resize_label,
 )
 from scratchfcn.export import RULES, ExportError, onnx_file, to_onnx
-from scratchfcn.export.check import difference
+from scratchfcn.export.check import compare, difference, open_session
 from scratchfcn.export.recording import record
 from scratchfcn.export.sizes import fill_rule, some_sizes
 from scratchfcn.export.subject import by_name, from_network
@@ -288,6 +288,21 @@ def test_weights_are_written_once_and_under_their_suffix(checkpoint: Path, tmp_p
         write_weights(subject, tmp_path / "a.pth")
 
 
+def test_networks_by_name_are_fed_as_their_kind_is() -> None:
+    for name, recipe, bgr in (
+        ("fcn_googlenet", None, True),
+        ("fcn32s_googlenet", "caffe", True),
+        ("fcn8s", None, False),
+    ):
+        subject = by_name(name, 4, recipe)
+        assert subject.normalise == (Normalise(CAFFE_MEAN, CAFFE_STD, bgr=True) if bgr else Normalise())
+        assert subject.metadata["bgr"] == bgr
+        assert (subject.classes.names[0], subject.usual_size) == ("class 0", (500, 500))
+    assert by_name("fcn8s").classes == Classes.voc()
+    classifier = by_name("squeezenet1_1")
+    assert (classifier.num_classes, classifier.classes, classifier.usual_size) == (1000, None, (224, 224))
+
+
 # --- real photographs -------------------------------------------------------------------------------------
 
 
@@ -373,6 +388,19 @@ def test_several_outputs_have_their_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run_file(path, x)["c_classes"], ours["c"].numpy().argmax(axis=1))
 
 
+def test_two_names_for_one_output(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def forward(self, x: sf.Tensor) -> list[sf.Tensor]:
+            y = ops.relu(x)
+            return [y, y, x]
+
+    x = numbers(2, 3, 4, 5)
+    found = run_scores(Twice(), x, tmp_path)
+    assert list(found) == ["output_0", "output_1", "output_2"]
+    for name, expected in zip(found, (x.clip(0), x.clip(0), x), strict=True):
+        np.testing.assert_array_equal(found[name], expected)
+
+
 def test_probabilities_of_a_single_output_of_a_dictionary(tmp_path: Path) -> None:
     class Out(nn.Module):
         def __init__(self) -> None:
@@ -417,6 +445,28 @@ def test_float64_weights_are_written_as_float32(tmp_path: Path) -> None:
     path = file_of(model, x.shape, tmp_path / "a.onnx")
     check(path)
     assert worst(run_file(path, x)["scores"], own(model, x.astype(np.float64)).astype(np.float32)) <= TOLERANCE
+
+
+def test_the_same_file_from_any_device(device: str, tmp_path: Path) -> None:
+    model = randomise(models.build("fcn8s_googlenet", 3))
+    to_onnx(model, (3, 20, 24), dynamic=True).save(tmp_path / "cpu.onnx")
+    model.to(device)
+    to_onnx(model, (3, 20, 24), dynamic=True).save(tmp_path / "device.onnx")
+    assert (tmp_path / "cpu.onnx").read_bytes() == (tmp_path / "device.onnx").read_bytes()
+    x = numbers(1, 3, 20, 24)
+    assert compare(open_session(tmp_path / "device.onnx"), model, x, x, "scores").small
+    for pool in (nn.AvgPool2d(3, 2, ceil_mode=True), nn.AdaptiveAvgPool2d((3, 5))):
+        layers = nn.Sequential(nn.Conv2d(3, 2, 1), pool).to(device)
+        to_onnx(layers, (3, 20, 24)).save(tmp_path / "pool.onnx")
+        assert compare(open_session(tmp_path / "pool.onnx"), layers, x, x, "scores").small
+
+
+def test_onnxs_reference_computes_the_same(tmp_path: Path) -> None:
+    """A second reading of the specification, for a whole network and a size it was not recorded for."""
+    model = randomise(models.fcn8s("small", 3))
+    to_onnx(model, (3, 64, 64), dynamic=True).save(tmp_path / "a.onnx")
+    x = numbers(1, 3, 21, 34)
+    assert worst(run_reference(tmp_path / "a.onnx", x), own(model, x)) <= TOLERANCE
 
 
 def test_what_does_not_fit_is_said_by_the_network_itself() -> None:

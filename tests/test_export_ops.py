@@ -13,7 +13,7 @@ from onnx_tools import TOLERANCE, check, file_of, own, run_file, run_reference, 
 
 import scratchfcn as sf
 from scratchfcn import nn, ops
-from scratchfcn.export import RULES, Call, ExportError, Graph
+from scratchfcn.export import RULES, Call, ExportError, Graph, to_onnx
 from scratchfcn.export.rules import REFUSED
 from scratchfcn.inspection.trace_calls import all_ops
 from scratchfcn.tensor import Function, To
@@ -67,6 +67,23 @@ def test_rule(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
             assert worst(run_reference(path, x), y) <= TOLERANCE
 
     holds()
+
+
+@pytest.mark.parametrize(
+    ("size", "output_size", "operators"),
+    [((12, 6), (4, 2), ["AveragePool"]), ((12, 7), (4, 2), ["MatMul", "MatMul"]), ((3, 3), 1, ["GlobalAveragePool"])],
+)
+def test_adaptive_pooling_is_a_pool_where_windows_are_equal(size: tuple, output_size: object, operators: list) -> None:
+    model = nn.AdaptiveAvgPool2d(output_size)
+    assert [node.op_type for node in to_onnx(model, (3, *size)).model.graph.node] == operators
+
+
+def test_all_of_an_even_windows_channels_count(tmp_path: Path) -> None:
+    """Hand-worked: a window of 2 channels is the channel before and this one. y = x / (1 + 1/2·Σ x²)."""
+    x = np.float32([1, 2, 3]).reshape(1, 3, 1, 1)
+    model = nn.LocalResponseNorm(2, alpha=1.0, beta=1.0)
+    y = run_file(file_of(model, x.shape, tmp_path / "a.onnx"), x)["scores"]
+    np.testing.assert_allclose(y.ravel(), [1 / 1.5, 2 / 3.5, 3 / 7.5], rtol=1e-6)
 
 
 # --- which ops there are rules for ------------------------------------------------------------------------

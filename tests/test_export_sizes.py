@@ -107,6 +107,7 @@ POSSIBLE = {
     "flattened": lambda x: ops.flatten(ops.global_avg_pool2d(x)),
     "one map, cropped": lambda x: crop_of(x) * 2,
     "the larger of two is cut": lambda x: added(enlarged(x), ops.conv_transpose2d(halved(x), KERNEL, stride=2), 1),
+    "one of two is cut, from an offset": lambda x: added(ops.relu(x), ops.max_pool2d(x, (2, 1), 1), 2),
     "either of two is cut": lambda x: added(ops.max_pool2d(x, (3, 1), 1), ops.max_pool2d(x, (1, 3), 1), 0),
     "windows that hang over": lambda x: ops.max_pool2d(x, 3, 2, padding=1, ceil_mode=True),
     "means": lambda x: ops.avg_pool2d(x, 3, 2, padding=1),
@@ -157,6 +158,10 @@ def test_small_images_for_which_the_network_does_something_else_are_left_out() -
 IMPOSSIBLE = {
     "the middle": (
         lambda x: ops.crop(x, (4, 4), ((x.shape[2] - 4) // 2, (x.shape[3] - 4) // 2)),
+        "crop on the image: no rule explains its sizes",
+    ),
+    "from an offset that varies": (
+        lambda x: ops.crop(enlarged(x), x.shape[2:], (x.shape[2] % 2, 0)),
         "crop on the image: no rule explains its sizes",
     ),
     "half of it": (lambda x: ops.crop(x, (x.shape[2] // 2 + 1, x.shape[3])), "crop on the image: no rule explains"),

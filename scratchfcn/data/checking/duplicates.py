@@ -73,7 +73,8 @@ class Same:
 
 @dataclass
 class Fingerprints:
-    """The fingerprints of all images of all splits: about 1.5 kB each, 150 MB for 100 000."""
+    """The fingerprints of all images of all splits: 1.6 kB each. 100 000 of them take 200 MB, and 390 MB while they are
+    compared, which takes a quarter of a minute."""
 
     members: list[tuple[str, int]] = field(default_factory=list)
     prints: list[Fingerprint] = field(default_factory=list)

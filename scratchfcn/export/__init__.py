@@ -1,7 +1,8 @@
 """Taking a trained network elsewhere: an ONNX file that other programs run, or its weights alone.
 
 Read in this order: `recording` (the network as a list of ops), `rules` (what each op is in ONNX), `graph`, `to_onnx`;
-then `sizes` (one file for images of any size), `onnx_file` (how it gets onto the disk) and `check` (is it the same?).
+then `steps` and `sizes` (one file for images of any size), `onnx_file` (how it gets onto the disk) and `check` (is it
+the same?).
 """
 
 from .graph import IR_VERSION, OPSET, Graph

@@ -13,26 +13,26 @@ A rule is taken only if it gives the very numbers of every recording. The sizes 
 than the network's coarsest stride, so all remainders occur, and there are large ones, too. A network that does
 something else at some size, or has a number that no rule explains, is refused: then a file for one size is the way.
 
-Crops and frames that change nothing are left out by the ops, at some sizes and not at others. So what is compared are
-the other ops, `steps`, and for every input of a step what was cut off or added on the way to it, its `trims`.
+Crops and frames that change nothing are left out by the ops, at some sizes and not at others; steps.py says how
+recordings can be compared all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from math import gcd, isfinite
 from typing import Any
 
 import numpy as np
 
-from ..backend import to_numpy
 from ..inspection import dry_run
 from ..nn import Module
-from ..ops import Crop, Pad, Reshape, ResizeBilinear
+from ..ops import Crop, Pad, ResizeBilinear
 from ..ops.im2col import Pair
-from .recording import Call, Constant, ExportError, Recording, Value, evaluating, record
+from .recording import Call, ExportError, Recording, Value, evaluating, record
+from .steps import Edge, Step, same_step, steps_of
 
 Size = tuple[int, int]  # rows and columns
 IN_A_ROW = 13  # so many more sizes follow one another than the coarsest stride is long
@@ -145,49 +145,7 @@ def observe(at: Callable[[Size], Recording], size: Size, least: int) -> Recordin
         ) from None
 
 
-# --- the same ops, whatever the size ----------------------------------------------------------------------
-
-
-@dataclass
-class Edge:
-    """An input of a step. source: the number of the step it comes from, -1 for the image, or a constant, or None.
-
-    value: as the source gave it; trims: the crops and frames on the way here; shape: as it gets here.
-    """
-
-    source: Any
-    value: Value | None = None
-    trims: list[Call] = field(default_factory=list)
-    shape: tuple[int, ...] = ()
-
-
-@dataclass
-class Step:
-    """An op that is no crop or frame; the last one has no call and stands for the network's outputs."""
-
-    call: Call | None
-    edges: list[Edge]
-
-
-def steps_of(recording: Recording) -> list[Step]:
-    numbers: dict[Value, int] = {recording.image: -1}
-    steps = []
-    for call in recording.calls:
-        if not isinstance(call.function, Crop | Pad):
-            numbers[call.output] = len(steps)
-            steps.append(Step(call, [edge_to(x, numbers) for x in call.inputs]))
-    steps.append(Step(None, [edge_to(x, numbers) for x in recording.outputs.values()]))
-    return steps
-
-
-def edge_to(x: Value | Constant | None, numbers: dict[Value, int]) -> Edge:
-    if not isinstance(x, Value):
-        return Edge(x)
-    trims, shape = [], x.shape
-    while x not in numbers:
-        trims.insert(0, x.call)
-        x = x.call.inputs[0]
-    return Edge(numbers[x], x, trims, shape)
+# --- which rule explains what was seen ----------------------------------------------------------------------
 
 
 class Watched:
@@ -347,37 +305,3 @@ def fill_rule(n: np.ndarray, filled: np.ndarray) -> tuple[int, int, int] | None:
         if (np.maximum(least, step * -(-(n - rest) // step) + rest) == filled).all():
             return least, step, rest
     return None
-
-
-def same_step(a: Step, b: Step) -> bool:
-    """Whether two steps are the same op with the same settings and inputs; sizes may differ."""
-    if (a.call is None) != (b.call is None) or len(a.edges) != len(b.edges):
-        return False
-    if a.call is not None:
-        if type(a.call.function) is not type(b.call.function):
-            return False
-        sizes = {ResizeBilinear: {"size"}, Reshape: {"shape"}}.get(type(a.call.function), set())
-        if not same_settings(a.call.settings, b.call.settings, without=sizes):
-            return False
-    return all(same_source(x.source, y.source) for x, y in zip(a.edges, b.edges, strict=True))
-
-
-def same_settings(a: dict[str, Any], b: dict[str, Any], without: set[str]) -> bool:
-    if a.keys() != b.keys():
-        return False
-    return all(same_number(a[name], b[name]) for name in a if name not in without)
-
-
-def same_source(a: Any, b: Any) -> bool:
-    if isinstance(a, Constant) and isinstance(b, Constant):
-        return a.name == b.name and same_number(a.array, b.array)
-    return a == b
-
-
-def same_number(a: Any, b: Any) -> bool:
-    """Equal settings; arrays of equal numbers. A weight is the same array each time, and is not read for it."""
-    if a is b:
-        return True
-    if hasattr(a, "shape") and hasattr(b, "shape"):
-        return a.shape == b.shape and bool((to_numpy(a) == to_numpy(b)).all())
-    return bool(a == b)

@@ -89,11 +89,11 @@ def test_recipes_are_followed_as_in_training(data: Path, tmp_path: Path) -> None
 
 def test_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:
     (tmp_path / "preview.png").write_bytes(b"mine")
-    (tmp_path / "preview2.png").write_bytes(b"mine too")
-    for name in ("preview1.png", "preview3.png"):
+    (tmp_path / "preview_3.png").write_bytes(b"mine too")
+    for name in ("preview_2.png", "preview_4.png"):
         assert f"written: {name}" in said(run("preview", "--data", data, "--images", 1, "--variants", 1))
     assert (tmp_path / "preview.png").read_bytes() == b"mine"
-    assert (tmp_path / "preview2.png").read_bytes() == b"mine too"
+    assert (tmp_path / "preview_3.png").read_bytes() == b"mine too"
     result = run("preview", "--data", data, "--output", "preview.png")
     assert result.exit_code == 2
     assert "nothing is overwritten" in said(result)

@@ -26,7 +26,15 @@ from threadpoolctl import threadpool_info
 from .. import __version__, backend, naive, parallel
 from ..ops import Conv2d
 
-NEEDED = ("threadpoolctl", "pillow", "safetensors", "rich", "typer", "matplotlib")
+NEEDED = ("threadpoolctl", "pillow", "safetensors", "rich", "typer", "matplotlib", "jinja2")
+OPTIONAL = (  # package, extra, what takes it
+    ("torch", "torch", "reading .pth files"),
+    ("protobuf", "caffe", "reading .caffemodel files"),
+    ("scipy", "mat", "reading masks in .mat files"),
+    ("onnx", "onnx", "`export --format onnx`"),
+    ("onnxruntime", "onnx", "the check after `export`"),
+    ("av", "video", "reading videos"),
+)
 CUPY_PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")  # the same library, built for different CUDAs
 Row = tuple[str, str, str]  # what, its value, and "✓", "!" (worth knowing), "✗" (broken) or "" (no judgement)
 
@@ -80,8 +88,9 @@ def software_rows() -> tuple[list[Row], list[str]]:
         rows.append((package, version or "missing", "✓" if version else "✗"))
         if not version:
             fixes.append("pip install -e .")
-    torch = version_of("torch")
-    rows.append(("torch", torch or 'not installed; only reading .pth files takes it: pip install -e ".[torch]"', ""))
+    for package, extra, what in OPTIONAL:
+        missing = f'not installed; only {what} takes it: pip install -e ".[{extra}]"'
+        rows.append((package, version_of(package) or missing, ""))
     cupys = [f"{name} {version}" for name in CUPY_PACKAGES if (version := version_of(name))]
     rows.append(("cupy", ", ".join(cupys) or "not installed; only a GPU takes it", "!" if len(cupys) > 1 else ""))
     if len(cupys) > 1:  # they overwrite each other's files

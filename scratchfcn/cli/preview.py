@@ -33,7 +33,7 @@ def preview_command(
     variants: Annotated[int, typer.Option(help="Epochs, a column each.", min=1)] = 5,
     epoch: Annotated[int, typer.Option(help="The first of these epochs, as `train` counts them.", min=1)] = 1,
     output: Annotated[
-        Path | None, typer.Option(help=f"The picture, a PNG. (default: {DEFAULT}, preview1.png …)")
+        Path | None, typer.Option(help=f"The picture, a PNG. (default: {DEFAULT}, preview_2.png …)")
     ] = None,
 ) -> None:
     """Show training images as augmentation changes them, pixel by pixel what `train` gets with the same settings."""
@@ -48,7 +48,7 @@ def preview_command(
     given = given_settings(locals())
     # samples are shown one by one, so they need not have one size unless a --config says more
     settings = Config(**with_recipe({"batch_size": 1} | all_settings(config, given)))
-    path = free_path(output)
+    path = picture_path(output)
     training_set = open_training_set(settings)
     numbers = examples(training_set, images)
     picture = augmentation_preview(settings, training_set, numbers, epoch - 1, variants)
@@ -60,18 +60,14 @@ def preview_command(
     console.print(f"written: {path}")
 
 
-def free_path(output: Path | None) -> Path:
+def picture_path(output: Path | None) -> Path:
     """Where the picture goes. Errors: SettingError for a file that is there, or that would not be a PNG."""
     from ..training import SettingError
+    from ..training.run_folder import free_path, refuse_if_there
 
     if output is None:
-        number, path = 0, Path(DEFAULT)
-        while path.exists():
-            number += 1
-            path = Path(DEFAULT).with_stem(f"{Path(DEFAULT).stem}{number}")
-        return path
+        return free_path(DEFAULT)
     if output.suffix.lower() != ".png":
         raise SettingError(f"--output {output}: the picture is a PNG, so its name must end in .png")
-    if output.exists():
-        raise SettingError(f"{output}: is there already, and nothing is overwritten; give another --output")
+    refuse_if_there(output, "--output")
     return output

@@ -66,7 +66,8 @@ def message(error: BaseException) -> str:
     """What the user reads about `error`: what is wrong, and what to do about it where that is known."""
     text = str(error)
     if isinstance(error, MemoryError):
-        text = f"out of memory{f' ({text})' if text else ''}\n  fix: a smaller --batch-size or smaller images; val and predict take --window"
+        text = f"out of memory{f' ({text})' if text else ''}\n  fix: a smaller --batch-size or smaller images; "
+        text += "val and predict go through large ones by a --window"
     elif isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {(error.strerror or 'cannot be opened').lower()}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -202,8 +202,8 @@ def without_computing(model: Module) -> Iterator[ShapeRecorder]:
 
 @contextmanager
 def in_place_of_calls(call: Callable[[Any, Function, Sequence[Any]], Tensor]) -> Iterator[None]:
-    """Within this block `function(*inputs)` is `call(computing, function, inputs)`; computing(function, *inputs) is what
-    it would have been.
+    """Within this block `function(*inputs)` is `call(computing, function, inputs)`, where computing(function, *inputs)
+    is what it would have been.
 
     Like bench/per_op.py it exchanges a method for the length of the block, here that by which all ops are called.
     """

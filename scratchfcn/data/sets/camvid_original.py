@@ -19,6 +19,7 @@ Lists in the folder (train.txt, val.txt, …) take precedence.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,15 +161,11 @@ class CamVidOriginal(ListedSet):
 class CamVid32(CamVidOriginal):
     """The same files in their own 31 classes, and void: "train", "val", "test". See `ListedSet`."""
 
-    about = About(
+    about = replace(
+        CamVidOriginal.about,
         name="camvid-32",
         title="CamVid, the original 32 classes",
         summary="Street scenes of a drive through Cambridge, 960x720, in 31 classes and void.",
-        source=CamVidOriginal.about.source,
-        size=CamVidOriginal.about.size,
-        licence=CamVidOriginal.about.licence,
-        layout=LAYOUT,
-        counts=CamVidOriginal.about.counts,
         masks="RGB PNG, a colour for each of 31 classes, black void (ignored): 31 outputs, not 32",
         notes=(*NOTES, "several classes are rare, and some occur in no image of a split"),
     )

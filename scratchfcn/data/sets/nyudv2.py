@@ -16,6 +16,7 @@ what the paper does best with (table 4). Depth itself, which is no picture of by
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -137,21 +138,12 @@ class NYUDv2(ListedSet):
 class NYUDv2HHA(NYUDv2):
     """The same, with depth as HHA in place of the photographs."""
 
-    about = About(
+    about = replace(
+        NYUDv2.about,
         name="nyudv2-hha",
         title="NYUDv2 as HHA, 40 classes",
         summary="Rooms seen by a Kinect: depth as disparity, height and angle, in 40 classes.",
-        source=NYUDv2.about.source,
-        size=NYUDv2.about.size,
-        licence=NYUDv2.about.licence,
-        layout=LAYOUT,
-        counts=NYUDv2.about.counts,
-        train="trainval",
-        val="test",
-        needs="mat",
-        masks=NYUDv2.about.masks,
         notes=("an image is data/hha/img_ID.png, whose three channels are no colours",),
-        overlapping=("trainval",),
     )
     parts = ("data/hha", "segmentation")
     inputs = "hha"
@@ -163,26 +155,17 @@ class NYUDv2HHA(NYUDv2):
 class NYUDv2RGBHHA(NYUDv2):
     """The photographs with HHA beneath: images of six channels. For networks of two streams, or of six inputs."""
 
-    about = About(
+    about = replace(
+        NYUDv2.about,
         name="nyudv2-rgb-hha",
         title="NYUDv2 with colour and HHA, 40 classes",
         summary="Rooms seen by a Kinect: photograph and depth (as HHA) together, in 40 classes.",
-        source=NYUDv2.about.source,
-        size=NYUDv2.about.size,
-        licence=NYUDv2.about.licence,
-        layout=LAYOUT,
-        counts=NYUDv2.about.counts,
-        train="trainval",
-        val="test",
-        needs="mat",
-        masks=NYUDv2.about.masks,
         notes=(
             "an image has six channels: data/images/img_ID.png, and then data/hha/img_ID.png",
             "train --fusion late (the default) makes two networks whose scores are averaged, as in the paper; --fusion "
             "early makes one with six inputs",
             "to start from two trained networks: --init RGB.safetensors --init-hha HHA.safetensors",
         ),
-        overlapping=("trainval",),
     )
     parts = ("data/images", "data/hha", "segmentation")
     channels = 6

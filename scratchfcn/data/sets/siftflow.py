@@ -10,6 +10,7 @@ they are left out of the means (`Classes.unscored`), or a mean over 33 would be 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -124,18 +125,11 @@ class SiftFlow(ListedSet):
 class SiftFlowGeometric(SiftFlow):
     """The same images with the 3 geometric classes."""
 
-    about = About(
+    about = replace(
+        SiftFlow.about,
         name="siftflow-geometric",
         title="SIFT Flow, 3 geometric classes",
         summary="Outdoor scenes, 256x256, in 3 classes of surfaces: sky, horizontal, vertical.",
-        source=SiftFlow.about.source,
-        size=SiftFlow.about.size,
-        licence=SiftFlow.about.licence,
-        layout=LAYOUT,
-        counts=SiftFlow.about.counts,
-        train="trainval",
-        val="test",
-        needs="mat",
         masks="S in a .mat file: 1 sky, 2 horizontal, 3 vertical, -1 void (ignored); label = value - 1",
         notes=SiftFlow.about.notes[1:2],
     )
@@ -150,18 +144,11 @@ class SiftFlowGeometric(SiftFlow):
 class SiftFlowBoth(SiftFlow):
     """The same images with both maps: labels of two planes, for a network with two heads."""
 
-    about = About(
+    about = replace(
+        SiftFlow.about,
         name="siftflow-both",
         title="SIFT Flow, 33 semantic and 3 geometric classes",
         summary="Outdoor scenes, 256x256, each labelled twice: what is there, and how it lies. For two heads.",
-        source=SiftFlow.about.source,
-        size=SiftFlow.about.size,
-        licence=SiftFlow.about.licence,
-        layout=LAYOUT,
-        counts=SiftFlow.about.counts,
-        train="trainval",
-        val="test",
-        needs="mat",
         masks="S in two .mat files: semantic 1..33, 0 void; geometric 1 sky, 2 horizontal, 3 vertical, -1 void",
         notes=(
             *SiftFlow.about.notes[:2],

@@ -233,24 +233,27 @@ def start_weights(config: Config, network: Network) -> TransplantReport | None:
         named = " ".join(f"{flag(name)} {file}" for name, file in files.items())
         raise SettingError(f"{named}: {error}") from None
     for name, file in files.items():
-        warnings = input_warnings(network, given[name].metadata, str(file).endswith(".caffemodel"))
+        first = 3 if name == "init_hha" else 0
+        warnings = input_warnings(network, given[name].metadata, str(file).endswith(".caffemodel"), first)
         report.warnings += [f"{file}: {text}" for text in warnings] if len(files) > 1 else warnings
     return report
 
 
-def input_warnings(network: Network, metadata: dict[str, Any], from_caffe: bool) -> list[str]:
+def input_warnings(network: Network, metadata: dict[str, Any], from_caffe: bool, first: int = 0) -> list[str]:
     """What to say where the weights have learned from images on another scale than they will be fed: Caffe's 0..255,
     blue first, or numbers around 0. That data sets have means of their own is no such difference.
 
-    metadata: of the file of weights; of our own checkpoints, it says how their network was fed.
+    metadata: of the file of weights; of our own checkpoints, it says how their network was fed. first: the channel of
+    the image with which the part begins that starts from them.
     """
     fed = network.normalise
     if from_caffe and not fed.bgr:
         return ["Caffe's weights expect BGR minus the mean, and this network is fed RGB: --recipe caffe feeds it so"]
     if "mean" not in metadata or "std" not in metadata:
         return []
+    mean, std = fed.mean[first : first + 3], fed.std[first : first + 3]
     learned = (*metadata["std"][:3], metadata.get("bgr", False))
-    if np.allclose(learned, (*fed.std[:3], fed.bgr)) and np.allclose(metadata["mean"][:3], fed.mean[:3], atol=ALIKE):
+    if np.allclose(learned, (*std, fed.bgr)) and np.allclose(metadata["mean"][:3], mean, atol=ALIKE):
         return []
     return ["these weights have learned from images that were prepared otherwise (--recipe differs)"]
 

@@ -316,6 +316,21 @@ def test_the_gradient_of_two_streams_reaches_both_halves_of_the_image(sets, tmp_
     assert all(np.abs(half).max() > 0 for half in (x.grad[:, :3], x.grad[:, 3:]))
 
 
+@pytest.mark.parametrize("name", ["nyudv2-rgb-hha", "siftflow-both"])
+def test_training_and_validation_on_every_device(sets, tmp_path, device, name, monkeypatch):
+    for drawing in ("draw_curves", "draw_confusion", "draw_validation"):
+        monkeypatch.setattr(RunFolder, drawing, lambda *arguments: None)
+    images, losses = Made(sets[name]), {}
+    for where in ("cpu", device):
+        config = Config(data="x", model="fcn16s", batch_size=2, epochs=1, flip=False, dropout=0.0, loss_sampling=0.5)
+        folder = RunFolder(tmp_path / f"{where}{len(losses)}")
+        folder.create(config)
+        trainer, _ = new_trainer(config, Data(images, images, None), folder, where)
+        trainer.fit()
+        losses[where] = float(folder.read_log()[0]["val_loss"])
+    assert losses[device] == pytest.approx(losses["cpu"], rel=1e-4)
+
+
 def images_as_fed(images: Dataset, name: str) -> np.ndarray:
     """(6, H, W), worked out: RGB and HHA each less their mean, in ImageNet's deviations."""
     pixels = images.read(int(name))[0].transpose(2, 0, 1) / 255

@@ -21,6 +21,9 @@ score layers and upsampling, and the loss is the sum of both (paper, section 5, 
 An FCN goes image → features → scores → upsampling. Here these are parts that can be had twice: `Trunk`, with scores
 `Stream`, and `Upsampling`. Layers have the names they have in fcn.py, so that weights go over by name.
 
+`build("fcn16s_vgg16", 40, in_channels=6, fusion="late")` and `build("fcn16s_vgg16", 33, num_geometric=3)` make them by
+name, and `scratchfcn train` for the data sets nyudv2-rgb-hha and siftflow-both.
+
 Source: the reference implementation's nyud-fcn32s-color-d, nyud-fcn32s-color-hha and siftflow-fcn16s.
 """
 

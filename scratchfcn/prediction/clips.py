@@ -77,7 +77,7 @@ class Clip:
 
     def frames(self, first: int) -> Iterator[tuple[int, Read]]:
         """Numbers and frames in order, from `first` on or from somewhat before."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define frames(first)")
 
     def _missing(self, i: int) -> Read:
         def read() -> np.ndarray:

@@ -1,6 +1,12 @@
 """What every test file shares: the devices to run on, and how hypothesis draws its examples."""
 
 import os
+import signal
+
+# A shell that starts something in the background may have it ignore Ctrl-C, and programs started from there inherit
+# that. Some tests send it, and mean it to be noticed.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest runs one worker per core: matrix products of two threads in each would only get in each other's way. Read
 # when NumPy and torch are loaded, so it comes first.

@@ -34,6 +34,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["scratchfcn", "scratchfcn.*"]),
     package_data={
+        "scratchfcn.cuda": ["*.cu"],
         "scratchfcn.learn": ["exercises/*/*"],
         "scratchfcn.explain": ["templates/*"],
         "scratchfcn.inspection": ["templates/*"],

@@ -41,6 +41,21 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray) or (cupy is not None and isinstance(x, cupy.ndarray))
 
 
+def on_gpu(x: Any) -> bool:
+    """Whether array `x` lies on a GPU."""
+    return not isinstance(x, np.ndarray | np.generic) and array_module(x) is not np
+
+
+def cupy() -> ModuleType:
+    """CuPy itself, for what no array can be asked: streams, events, memory pools.
+
+    Errors: DeviceError where it cannot be used, with the reason and the fix.
+    """
+    if "cupy" not in sys.modules:
+        resolve_device("cuda")
+    return sys.modules["cupy"]
+
+
 # --- devices ----------------------------------------------------------------------------------------------
 
 

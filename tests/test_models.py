@@ -157,6 +157,20 @@ def oblong() -> sf.models.Small:
     return backbone
 
 
+def test_medium_is_small_with_batch_norm_and_twice_the_channels() -> None:
+    small = sf.models.build("fcn8s_small", num_classes=5, batch_norm=True).state_dict()
+    medium = sf.models.build("fcn8s_medium", num_classes=5).state_dict()
+    kept = {3, 5}  # colours, classes
+    assert small.keys() == medium.keys()
+    for name, array in small.items():
+        wider = [n if name.startswith("up") or n in kept else 2 * n for i, n in enumerate(array.shape[:2])]
+        assert medium[name].shape == (*wider, *array.shape[2:]), name
+    with pytest.raises(ValueError, match="medium"):
+        sf.models.build("fcn8s_medium", batch_norm=True)
+    x = sf.Tensor(np.random.default_rng(0).random((1, 3, 37, 50), np.float32))
+    assert sf.models.build("fcn8s_medium", num_classes=5).eval()(x).shape == (1, 5, 37, 50)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

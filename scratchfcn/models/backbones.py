@@ -11,13 +11,14 @@ from .caffenet import CaffeNet
 from .googlenet import GoogLeNet
 from .mobilenet import MobileNetV2
 from .resnet import ResNet
-from .small import Small
+from .small import Medium, Small
 from .squeezenet import SqueezeNet
 from .vgg import VGG16
 
 # name → what makes it, given the number of input channels
 BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "small": Small,
+    "medium": Medium,
     "vgg16": VGG16,
     "vgg16_bn": partial(VGG16, batch_norm=True),
     "alexnet": partial(AlexNet, padding=100, ceil_mode=True),  # its unpadded windows leave no other way
@@ -57,8 +58,8 @@ def make_backbone(name: str | nn.Module, in_channels: int, batch_norm: bool, rec
         raise ValueError(f"recipe 'caffe' is the paper's way with {', '.join(CAFFE_BACKBONES)}; {name!r} has none")
     if batch_norm and name != "small":
         raise ValueError(
-            f"batch_norm: only backbone 'small' has the choice of batch norm; {name!r} comes as it was published "
-            "(vgg16_bn is VGG16 with batch norm)"
+            f"batch_norm: only backbone 'small' has the choice of batch norm; {name!r} comes as it is (medium "
+            "is small, twice as wide, with batch norm, and vgg16_bn is VGG16 with it)"
         )
     if name == "small":
         return Small(in_channels, batch_norm)

@@ -1,7 +1,7 @@
 """Which GPU this is, and what it works with: plain values, for `doctor` and beside every measurement.
 
-Three versions have to go together. The *driver* belongs to the system, and runs programs of CUDA up to a version of its
-own; *CuPy* has been built for a CUDA; and its compiler and matrix products come from a CUDA that is installed beside it.
+Three versions have to go together. The *driver* belongs to the system, and runs programs of CUDA up to a version of
+its own; *CuPy* has been built for a CUDA; and its compiler and matrix products come from a CUDA installed beside it.
 """
 
 from __future__ import annotations

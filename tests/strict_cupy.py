@@ -39,6 +39,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
+import emulated_kernels
 import numpy as np
 
 NUMBERS = (bool, int, float, complex, np.generic)
@@ -705,8 +706,9 @@ def build() -> ModuleType:
     module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
     pool = MemoryPool()
     module.get_default_memory_pool = lambda: pool
-    for name in ("RawKernel", "RawModule", "ElementwiseKernel", "ReductionKernel", "fuse"):
+    for name in ("RawKernel", "ElementwiseKernel", "ReductionKernel", "fuse"):
         setattr(module, name, _needs_a_gpu(name))
+    module.RawModule = emulated_kernels.RawModule
     stream = SimpleNamespace(synchronize=_wait, ptr=0)
     module.cuda = SimpleNamespace(
         Device=Device,

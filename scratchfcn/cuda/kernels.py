@@ -99,5 +99,112 @@ def source() -> str:
 
 # --- windows: im2col, col2im, max pooling, bilinear resizing ------------------------------------------------
 
+Pair = tuple[int, int]
+
+# the structs of kernels.cu, field by field
+WINDOWS_FIELDS = ("H", "W", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW")
+WINDOWS = np.dtype([(name, np.int32) for name in WINDOWS_FIELDS])
+STEPS = np.dtype([(name, np.int64) for name in ("image", "channel", "row", "pixel")])
+AXIS = np.dtype([("scale", np.float64)] + [(name, np.int32) for name in ("size", "out", "align_corners")], align=True)
+
+
+def _windows(size: Pair, output: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
+    return np.array((*size, *output, *kernel, *stride, *padding, *dilation), WINDOWS)
+
+
+def _steps(x: Any) -> np.ndarray:
+    """How x (N, C, H, W) lies in memory; it may lie there in any order."""
+    return np.array(tuple(step // x.itemsize for step in x.strides), STEPS)
+
+
+def _new_image(like: Any, N: int, C: int, size: Pair, dtype: Any = None) -> Any:
+    """(N, C, *size), to be filled, stored channel by channel."""
+    return array_module(like).empty((C, N, *size), dtype or like.dtype).transpose(1, 0, 2, 3)
+
+
+class Windows:
+    """All windows of x (N, C, H, W), of which `columns` lays out those of some images and rows. Nothing is copied
+    before, no padded image either."""
+
+    def __init__(self, x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair) -> None:
+        self.x, self.steps, self.output, self.taps = x, _steps(x), output, kernel[0] * kernel[1]
+        self.windows = _windows(x.shape[2:], output, kernel, stride, padding, dilation)
+
+    def columns(self, images: slice, rows: slice) -> Any:
+        """(C*KH*KW, L): a column per window, L = images * rows * OW of them."""
+        x, C = self.x, self.x.shape[1]
+        n, r = images.stop - images.start, rows.stop - rows.start
+        cols = array_module(x).empty((C * self.taps, n * r * self.output[1]), x.dtype)
+        place = images.start, n, rows.start, r
+        launch("im2col", x, C * cols.shape[1], x, self.steps, self.windows, C, *place, cols)
+        return cols
+
+
+def im2col(x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair) -> Any:
+    """(N, C, H, W) → columns (C*KH*KW, N*OH*OW): ops.im2col.im2col in one kernel."""
+    return Windows(x, kernel, stride, padding, dilation, output).columns(slice(0, x.shape[0]), slice(0, output[0]))
+
+
+def col2im(
+    cols: Any,
+    shape: tuple[int, int, int, int],
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    output: Pair,
+) -> Any:
+    """Columns (C*KH*KW, N*OH*OW) → image of `shape` (N, C, H, W): ops.im2col.col2im in one kernel."""
+    N, C, H, W = shape
+    x = _new_image(cols, N, C, (H, W))
+    cols = array_module(cols).ascontiguousarray(cols)
+    launch("col2im", cols, x.size, cols, _windows((H, W), output, kernel, stride, padding, dilation), N, C, x)
+    return x
+
+
+def max_pool(x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output: Pair) -> tuple[Any, Any]:
+    """(N, C, H, W) → y (N, C, OH, OW), and for `max_pool_backward` the winners: h*W + w of each window's pixel."""
+    N, C, H, W = x.shape
+    y, winners = _new_image(x, N, C, output), _new_image(x, N, C, output, np.int32)
+    windows = _windows((H, W), output, kernel, stride, padding, dilation)
+    launch("max_pool", x, y.size, x, _steps(x), windows, N, C, y, winners)
+    return y, winners
+
+
+def max_pool_backward(
+    gy: Any, winners: Any, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Any:
+    """gy (N, C, OH, OW) → gx (N, C, *size): each window's gradient to its winner."""
+    N, C, *output = gy.shape
+    gx = _new_image(gy, N, C, size)
+    windows = _windows(size, tuple(output), kernel, stride, padding, dilation)
+    launch("max_pool_backward", gy, gx.size, gy, _steps(gy), winners, windows, N, C, gx)
+    return gx
+
+
+def _axes(size: Pair, out: Pair, align_corners: bool) -> list[np.ndarray]:
+    """How each axis is resized; see `interpolation_matrix` in ops/resize.py."""
+    axes = []
+    for n, o in zip(size, out, strict=True):
+        scale = n / o if not align_corners else (n - 1) / (o - 1) if o > 1 else 0.0
+        axes.append(np.array((scale, n, o, align_corners), AXIS))
+    return axes
+
+
+def bilinear(x: Any, size: Pair, align_corners: bool) -> Any:
+    """(N, C, H, W) → (N, C, *size): ops.resize_bilinear in one kernel."""
+    N, C, *before = x.shape
+    y = _new_image(x, N, C, size)
+    launch("bilinear", x, y.size, x, _steps(x), *_axes(before, size, align_corners), N, C, y)
+    return y
+
+
+def bilinear_backward(gy: Any, size: Pair, align_corners: bool) -> Any:
+    """gy (N, C, OH, OW) → gx (N, C, *size), the gradient of the image that was resized."""
+    N, C, *out = gy.shape
+    gx = _new_image(gy, N, C, size)
+    launch("bilinear_backward", gy, gx.size, gy, _steps(gy), *_axes(size, out, align_corners), N, C, gx)
+    return gx
+
 
 # --- sums, the loss, counting, optimisers -------------------------------------------------------------------

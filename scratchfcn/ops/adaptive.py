@@ -11,6 +11,7 @@ where row o of R (OH, H) holds 1/length at each pixel of window o. Hence gx = Rá
 from typing import Any
 
 from ..backend import array_module
+from ..parallel import matmul
 from ..tensor import Function, Tensor, as_tensor
 from .im2col import Pair, window_settings
 from .pool import check_pool, global_avg_pool2d
@@ -35,12 +36,12 @@ class AdaptiveAvgPool2d(Function):
         self.rows = window_means(xp, H, OH).astype(x.dtype)  # (OH, H)
         self.columns = window_means(xp, W, OW).astype(x.dtype)  # (OW, W)
         planes = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
-        y = self.rows @ (planes @ self.columns.T)  # (C, N, OH, OW)
+        y = matmul(self.rows, matmul(planes, self.columns.T))  # (C, N, OH, OW)
         return y.transpose(1, 0, 2, 3)  # (N, C, OH, OW)
 
     def backward(self, gy: Any) -> Any:
         planes = gy.transpose(1, 0, 2, 3)  # (C, N, OH, OW)
-        gx = self.rows.T @ (planes @ self.columns)  # (C, N, H, W)
+        gx = matmul(self.rows.T, matmul(planes, self.columns))  # (C, N, H, W)
         return gx.transpose(1, 0, 2, 3)  # (N, C, H, W)
 
 

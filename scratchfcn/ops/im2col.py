@@ -17,6 +17,7 @@ columns) pairs. Kernel row i meets input row oh·stride + i·dilation - padding 
 from typing import Any
 
 from ..backend import array_module
+from ..cuda import kernels
 from .layout import channel_rows, from_channel_rows, padded_planes
 
 Pair = tuple[int, int]
@@ -89,6 +90,8 @@ def im2col(x: Any, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ou
     (KH, KW), (PH, PW), (OH, OW) = kernel, padding, output
     if kernel == stride == (1, 1) and padding == (0, 0) and output == (H, W):
         return channel_rows(x)  # 1x1 windows: the columns are the image itself
+    if kernels.fused(x):  # on a GPU: the same in one kernel
+        return kernels.im2col(x, kernel, stride, padding, dilation, output)
     planes = padded_planes(x, (PH, PH, PW, PW))  # (C, N, H+2PH, W+2PW)
     cols = array_module(x).empty((C, KH, KW, N, OH, OW), x.dtype)
     for i, j, rows, columns in taps(kernel, stride, dilation, output):
@@ -124,6 +127,8 @@ def col2im(
     (KH, KW), (PH, PW), (OH, OW) = kernel, padding, output
     if kernel == stride == (1, 1) and padding == (0, 0) and output == (H, W):
         return from_channel_rows(cols, N, H, W)
+    if kernels.fused(cols):
+        return kernels.col2im(cols, shape, kernel, stride, padding, dilation, output)
     cols = cols.reshape(C, KH, KW, N, OH, OW)
     planes = array_module(cols).zeros((C, N, H + 2 * PH, W + 2 * PW), cols.dtype)
     for i, j, rows, columns in taps(kernel, stride, dilation, output):

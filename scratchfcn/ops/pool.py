@@ -11,6 +11,7 @@ holds that position's pixel for all windows at once.
 from typing import Any
 
 from ..backend import array_module
+from ..cuda import kernels
 from ..parallel import share
 from ..tensor import Function, Tensor
 from .im2col import Pair, pool_output_size, taps, window_settings
@@ -47,6 +48,10 @@ class MaxPool2d(Function):
         check_pool(self.name, x, self.kernel, self.padding)
         self.frame = frame = window_frame(self, x.shape)
         refuse_empty_windows(self, x.shape[2:])
+        self.fused = kernels.fused(x)
+        if self.fused:  # on a GPU: the same in one kernel, which notes the winners; x and y are not needed again
+            y, self.winners = kernels.max_pool(x, *self.windows(), frame.output)
+            return y
         xp, (N, C), (OH, OW) = array_module(x), x.shape[:2], frame.output
         self.x, self.y = x, xp.empty((C, N, OH, OW), x.dtype).transpose(1, 0, 2, 3)  # (N, C, OH, OW)
 
@@ -63,6 +68,8 @@ class MaxPool2d(Function):
     def backward(self, gy: Any) -> Any:
         """The winner is the pixel that equals the maximum; so x and y must still be what they were in forward. Padding
         is NaN here, which equals nothing; nor does a window that holds NaN have a winner."""
+        if self.fused:
+            return kernels.max_pool_backward(gy, self.winners, self.frame.size, *self.windows())
         xp = array_module(gy)
         gplanes = xp.empty(self.frame.shape, gy.dtype)  # (C, N, H', W')
         gx = gplanes.transpose(1, 0, 2, 3)
@@ -84,6 +91,10 @@ class MaxPool2d(Function):
 
         share(route, blocks(gx), gx)
         return self.frame.inside(gplanes)  # (N, C, H, W)
+
+    def windows(self) -> tuple[Pair, Pair, Pair, Pair]:
+        """The settings that say where the windows lie."""
+        return self.kernel, self.stride, self.padding, self.dilation
 
     def positions(self) -> list[tuple[int, int, slice, slice]]:
         """The kernel positions in reading order, with the framed rows and columns that each one meets."""

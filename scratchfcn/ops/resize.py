@@ -9,6 +9,8 @@ as the initial value of its learnable upsampling; see `nn.init.bilinear`.
 from typing import Any
 
 from ..backend import array_module
+from ..cuda import kernels
+from ..parallel import matmul
 from ..tensor import Function, Tensor
 from .im2col import Pair, pair
 
@@ -27,17 +29,22 @@ class ResizeBilinear(Function):
         if x.ndim != 4 or x.dtype.kind != "f" or min(*self.size, *x.shape[2:]) < 1:
             raise ValueError(f"resize_bilinear: cannot resize x {x.dtype} {x.shape} (N, C, H, W) to size {self.size}")
         xp = array_module(x)
-        H, W = x.shape[2:]
+        H, W = self.x_size = x.shape[2:]
         OH, OW = self.size
+        self.fused = kernels.fused(x)
+        if self.fused:  # on a GPU: the same in one kernel
+            return kernels.bilinear(x, self.size, self.align_corners)
         self.rows = interpolation_matrix(xp, H, OH, self.align_corners).astype(x.dtype)  # (OH, H)
         self.columns = interpolation_matrix(xp, W, OW, self.align_corners).astype(x.dtype)  # (OW, W)
         planes = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
-        y = self.rows @ (planes @ self.columns.T)  # (C, N, OH, OW)
+        y = matmul(self.rows, matmul(planes, self.columns.T))  # (C, N, OH, OW)
         return y.transpose(1, 0, 2, 3)  # (N, C, OH, OW)
 
     def backward(self, gy: Any) -> Any:
+        if self.fused:
+            return kernels.bilinear_backward(gy, self.x_size, self.align_corners)
         planes = gy.transpose(1, 0, 2, 3)  # (C, N, OH, OW)
-        gx = self.rows.T @ (planes @ self.columns)  # (C, N, H, W)
+        gx = matmul(self.rows.T, matmul(planes, self.columns))  # (C, N, H, W)
         return gx.transpose(1, 0, 2, 3)  # (N, C, H, W)
 
 

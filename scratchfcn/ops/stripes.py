@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import array_module
+from ..cuda import kernels
 from ..parallel import matmul, share
 from .im2col import Pair, all_windows, col2im
-from .layout import blocks, channel_rows, from_channel_rows, padded_planes
+from .layout import blocks, channel_rows, from_channel_rows, padded_planes, zero_image
 
 STRIPE = 1 << 20  # bytes of columns: about half of a core's second-level cache
 GPU_STRIPE = 1 << 28  # a GPU is fed in large portions
@@ -85,7 +86,7 @@ class Stripes:
         if self.stride == (1, 1):
             windows = self.windows(gy, (1, 1), self.full_padding, (H, W))
         else:
-            windows = all_windows(self.spread(gy, (H, W)), self.kernel, (1, 1), self.dilation, (H, W))
+            windows = self.windows(self.spread(gy, (H, W)), (1, 1), (0, 0), (H, W))
         turned = w[:, :, ::-1, ::-1].reshape(G, OC // G, CG, KH * KW)
         turned = turned.transpose(0, 2, 1, 3).reshape(G, CG, OC // G * KH * KW)  # a row per input channel
         turned = xp.ascontiguousarray(turned)  # BLAS does not read backwards
@@ -104,20 +105,20 @@ class Stripes:
         return from_channel_rows(gx, N, H, W), gw
 
     def spread(self, gy: Any, size: Pair) -> Any:
-        """gy (N, OC, OH, OW) → framed planes (OC, N, A, B), `stride` - 1 zeros between the pixels of gy, that have a
+        """gy (N, OC, OH, OW) → framed image (N, OC, A, B), `stride` - 1 zeros between the pixels of gy, that has a
         window for each pixel of x, whose `size` is (H, W)."""
         N, OC, *output = gy.shape
         A, B = (n + d * (k - 1) for n, d, k in zip(size, self.dilation, self.kernel, strict=True))
-        planes = array_module(gy).zeros((OC, N, A, B), gy.dtype)
+        framed = zero_image(array_module(gy), (N, OC, A, B), gy.dtype)
         axes = zip(self.full_padding, output, self.stride, strict=True)
         rows, columns = (slice(p, p + (n - 1) * s + 1, s) for p, n, s in axes)
-        image = planes.transpose(1, 0, 2, 3)[:, :, rows, columns]  # (N, OC, OH, OW)
+        image = framed[:, :, rows, columns]  # (N, OC, OH, OW)
 
         def fill(block: Any) -> None:
             image[block] = gy[block]
 
         share(fill, blocks(gy), gy)
-        return planes
+        return framed
 
     def weight_gradient(self, gy: Any, x: Any, w: Any) -> Any:
         """gw = gy @ colsᵀ, computed as its own transpose: BLAS does that 1.4x faster."""
@@ -168,11 +169,16 @@ class Stripes:
 
     def windows(self, x: Any, stride: Pair, padding: Pair, output: Pair) -> Any:
         """A view of all windows of x, (C, KH, KW, N, OH, OW), of which a stripe takes its own."""
+        if kernels.fused(x):  # on a GPU: what makes a stripe's columns of x itself
+            return kernels.Windows(x, self.kernel, stride, padding, self.dilation, output)
         rows, columns = padding
         return all_windows(padded_planes(x, (rows, rows, columns, columns)), self.kernel, stride, self.dilation, output)
 
     def columns(self, windows: Any, stripe: Stripe) -> Any:
         """The columns of one stripe, (G, C/G*KH*KW, L); this is where they are copied."""
+        if isinstance(windows, kernels.Windows):
+            cols = windows.columns(stripe.images, stripe.rows)  # (C*KH*KW, L)
+            return cols.reshape(self.groups, cols.shape[0] // self.groups, -1)
         C, KH, KW = windows.shape[:3]
         return windows[:, :, :, stripe.images, stripe.rows].reshape(self.groups, C // self.groups * KH * KW, -1)
 

@@ -73,13 +73,13 @@ def test_windows_of_a_resized_image_are_enlarged(kwargs, monkeypatch) -> None:
 def test_what_cannot_fit_is_refused_before_the_system_ends_the_process(monkeypatch) -> None:
     """What is needed is known without computing; what windows need is less, and is let through."""
     network, image = tiny(), np.zeros((1500, 1600, 3), np.uint8)  # 4 channels of float32: at least 38 MB for one map
-    monkeypatch.setattr(fitting, "free_memory", lambda: 30_000_000)
+    monkeypatch.setattr(fitting, "free_memory", lambda *_: 30_000_000)
     with pytest.raises(MemoryError, match="1600×1500 pixels at once need about"):
         Predictor(network).predict(image)
     with pytest.raises(MemoryError, match="2000×2000"):  # at twice its size
         Predictor(network, scales=(1, 2)).predict(np.zeros((1000, 1000, 3), np.uint8))
     assert Predictor(network, window=(400, 400)).predict(image).shape == (1500, 1600)
-    monkeypatch.setattr(fitting, "free_memory", lambda: None)  # a system that does not say
+    monkeypatch.setattr(fitting, "free_memory", lambda *_: None)  # a system that does not say
     assert Predictor(network).predict(image).shape == (1500, 1600)
 
 
@@ -89,7 +89,7 @@ def test_the_memory_that_is_asked_for_is_about_what_is_used(monkeypatch) -> None
     import tracemalloc
 
     network, image = tiny(classes=8), np.zeros((1500, 1600, 3), np.uint8)
-    monkeypatch.setattr(fitting, "free_memory", lambda: 0)
+    monkeypatch.setattr(fitting, "free_memory", lambda *_: 0)
     with pytest.raises(MemoryError) as error:
         Predictor(network).predict(image)
     estimate = 1e9 * float(re.search(r"about ([\d.]+) GB", str(error.value))[1])

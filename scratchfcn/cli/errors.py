@@ -20,6 +20,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..backend import DeviceError
+from ..cuda.memory import is_gpus, is_memory_error
+from .out_of_memory import MARK, what_was_there
 
 # ValueError covers DataError, CheckpointError and what the library says about settings that cannot be
 USER_ERRORS = (ValueError, DeviceError, FloatingPointError, MemoryError, OSError)
@@ -57,6 +59,9 @@ class Commands(TyperGroup):
             print(message(error), file=sys.stderr)
             raise typer.Exit(EXIT_USER) from None
         except Exception as error:
+            if is_memory_error(error) and not debug:  # CUDA's own, which is a RuntimeError
+                print(message(error), file=sys.stderr)
+                raise typer.Exit(EXIT_USER) from None
             if not hasattr(error, "exit_code"):  # typer's own exceptions, such as a wrong option, have one
                 error.add_note(f"\n{REPORT}")
             raise
@@ -65,9 +70,8 @@ class Commands(TyperGroup):
 def message(error: BaseException) -> str:
     """What the user reads about `error`: what is wrong, and what to do about it where that is known."""
     text = str(error)
-    if isinstance(error, MemoryError):
-        text = f"out of memory{f' ({text})' if text else ''}\n  fix: a smaller --batch-size or smaller images; "
-        text += "val and predict go through large ones by a --window"
+    if is_memory_error(error):
+        text = out_of_memory(error)
     elif isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {(error.strerror or 'cannot be opened').lower()}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -76,3 +80,15 @@ def message(error: BaseException) -> str:
         # most likely a setting that cannot be; where it is not, this leads to the place
         text += "\n  (--debug shows where this comes from)"
     return text if text.startswith("✗") else f"✗ {text}"
+
+
+def out_of_memory(error: BaseException) -> str:
+    """A GPU's figures, and what helps in general; where a command knows better, its error says so itself."""
+    text = str(error)
+    if MARK in text:
+        return f"out of memory: {text}"
+    if is_gpus(error):
+        text = f"out of memory on the GPU: {what_was_there(error, 'cuda')}"
+    else:
+        text = f"out of memory{f' ({text})' if text else ''}"
+    return f"{text}{MARK}a smaller --batch-size or smaller images; val and predict go through large ones by a --window"

@@ -32,6 +32,7 @@ from ..training.prepare import Data
 from .console import make_console
 from .errors import LATEST
 from .origin import origin
+from .out_of_memory import training_explained
 from .progress import Bar, TrainingDisplay, in_words_of_others
 
 
@@ -120,7 +121,8 @@ def run(trainer: Trainer, console: Console) -> None:
     folder = trainer.folder
     go_on = f"go on with: scratchfcn train --resume {shlex.quote(str(folder.path))}"
     try:
-        trainer.fit()
+        with training_explained(trainer):
+            trainer.fit()
     except Interrupted:
         console.print(f"stopped after step {trainer.progress.step} of {trainer.total_steps}, and saved; {go_on}")
         raise typer.Exit(130) from None

@@ -51,6 +51,7 @@ def val_command(
     from ..training import load_network
     from ..training.run_folder import refuse_if_there
     from .console import make_console
+    from .out_of_memory import validation_explained
     from .parsing import size_option
     from .progress import Bar
 
@@ -78,7 +79,7 @@ def val_command(
         if masks is not None:
             masks.write(score.name, prediction)
 
-    with Bar("validating", console) as bar:
+    with Bar("validating", console) as bar, validation_explained(network, device, size_option(window, "--window")):
         result = evaluator(network, device, progress=bar.update, boundaries=True, each=each)
 
     show(result, network, f"{weights} on {source['data']}, {source['split']}", console)

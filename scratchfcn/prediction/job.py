@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cuda.memory import gpu_memory, is_gpus, is_memory_error, let_go
 from ..data import DataError, overlay, read_label
 from ..data.pictures import with_legend
 from ..files import replacing
 from ..training import SettingError
 from .clips import Gif, write_gif, write_video
+from .fitting import smaller_window
 from .outputs import Outputs, read_clip_mark
 from .predictor import Predictor
 from .sources import Read, Source
@@ -94,17 +96,21 @@ class Job:
 
     def predict(self, name: str, read: Read) -> None:
         """One picture, from reading to its last file."""
+        predictor, seen = self.predictor, self.predictor.network.size
         try:
             image = read()  # (H, W, C)
-            bands = self.predictor.bands(image, self.listener.window)
+            seen = seen or image.shape[:2]
+            bands = predictor.bands(image, self.listener.window)
             self.label = self.outputs.write(name, image[:, :, :3], bands)
-        except MemoryError as error:
-            window = self.predictor.window
-            smaller = f"a smaller --window than {window[1]}x{window[0]}" if window else "--window 512x512"
-            raise DataError(
-                f"{name}: {str(error) or 'needs more memory than there is'}",
-                f"{smaller} goes through images piece by piece",
-            ) from None
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_error(error):
+                raise
+            what = f"{name}: {str(error) or 'needs more memory than there is'}"
+            if is_gpus(error):
+                what = f"{what}\n  {predictor.device} has {gpu_memory(predictor.device).in_words()}"
+            let_go(error)
+            smaller = smaller_window(predictor.network, predictor.device, predictor.window, seen)
+            raise DataError(what, f"{smaller} goes through images piece by piece") from None
         self.predicted += 1
         self.last = name
 

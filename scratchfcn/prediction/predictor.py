@@ -178,8 +178,7 @@ class Predictor:
 
     def _looks(self, image: np.ndarray, seen: tuple[int, int]) -> Iterator[Look]:
         """All looks, of all passes."""
-        if self.device == "cpu":
-            check_fits(self.network, scaled(seen, max(self.scales)), seen)
+        check_fits(self.network, scaled(seen, max(self.scales)), seen, self.device)
         arguments = self.network, image, seen, self.scales, self.flip, self.device
         if self.passes is None:
             yield from looks(*arguments)

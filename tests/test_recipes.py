@@ -11,7 +11,6 @@ from scratchfcn.cli import app
 from scratchfcn.data import CAFFE_MEAN, CAFFE_STD, Batch, Classes, Normalise, Shapes
 from scratchfcn.training import Config, Network, RunFolder, SettingError, Trainer, load_network, with_recipe
 from scratchfcn.training.objective import main_output, segmentation_loss
-from scratchfcn.training.trainer import groups
 from scratchfcn.weights import save
 
 RATES = [("fcn32s", 1e-10), ("fcn16s", 1e-12), ("fcn8s", 1e-14), ("fcn8s_at_once", 1e-10)]
@@ -184,11 +183,6 @@ def test_two_tasks_have_labels_of_their_own() -> None:
         segmentation_loss(scores, {"depth": labels["semantic"]})
 
 
-def test_groups() -> None:
-    assert list(groups(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(groups([], 3)) == []
-
-
 def trainer(tmp_path: object, **settings: object) -> Trainer:
     """On generated shapes; an SGD without momentum, so that a step shows its gradient."""
     settings = {
@@ -234,9 +228,12 @@ def test_accumulated_batches_are_one_step_along_the_mean(tmp_path: object) -> No
 
 
 def test_steps_are_counted_by_groups(tmp_path: object) -> None:
-    run = trainer(tmp_path, batch_size=2, accumulate=3)
+    run, parts = trainer(tmp_path, batch_size=2, accumulate=3), []
     assert (len(run.loader), run.steps_per_epoch, run.total_steps) == (4, 2, 2)
+    take_step = run.take_step
+    run.take_step = lambda batches, count, step: (parts.append(count), take_step(batches, count, step))
     run.train_epoch()
+    assert parts == [3, 1]  # the last step takes what is left
     assert (run.progress.batch, run.progress.step) == (4, 2)
 
 

@@ -15,6 +15,11 @@ from .. import ops
 from ..models.torchvision_fcn import AUX_WEIGHT
 from ..tensor import Tensor
 
+try:
+    from ..ops.loss import check_label_values
+except ImportError:  # not there yet: the op looks itself
+    check_label_values = None
+
 Output = Tensor | dict[str, Tensor]
 
 
@@ -30,22 +35,41 @@ def by_task(labels: Any, tasks: Sequence[str]) -> Any:
     return {name: labels[..., t] for t, name in enumerate(tasks)} if tasks else labels
 
 
-def segmentation_loss(output: Output, labels: Any, class_weights: Any = None, reduction: str = "mean") -> Tensor:
+def check_labels(labels: Any, classes: Sequence[str], tasks: Mapping[str, Sequence[str]]) -> None:
+    """Look at labels (N, H, W), or (N, H, W, T) of several tasks, before they go where looking means waiting.
+
+    Errors: ValueError for a label that is no class, see `ops.softmax_cross_entropy`.
+    """
+    if check_label_values is None:
+        return
+    for task, plane in (by_task(labels, list(tasks)) if tasks else {"": labels}).items():
+        check_label_values(plane, len(tasks[task] if tasks else classes))
+
+
+def segmentation_loss(
+    output: Output, labels: Any, class_weights: Any = None, reduction: str = "mean", checked: bool = False
+) -> Tensor:
     """Softmax cross entropy of scores (N, K, H, W) with labels (N, H, W); of several outputs, the sum (see above).
 
     labels: for a network of several tasks a dictionary with the same names as its output; class_weights are for the
-    first task. Errors: ValueError for names that differ.
+    first task. checked: the labels' values have been looked at before, see `check_labels`.
+    Errors: ValueError for names that differ.
     """
+
+    def loss_of(scores: Tensor, truth: Any, weight: Any) -> Tensor:
+        options = {"checked": True} if checked and check_label_values is not None else {}
+        return ops.softmax_cross_entropy(scores, truth, weight, reduction=reduction, **options)
+
     if isinstance(labels, Mapping) and not isinstance(output, dict):
         raise ValueError(f"segmentation_loss: labels for {', '.join(labels)}, but the network has a single output")
     if not isinstance(output, dict):
-        return ops.softmax_cross_entropy(output, labels, class_weights, reduction=reduction)
+        return loss_of(output, labels, class_weights)
     if isinstance(labels, Mapping):
         if set(labels) != set(output):
             raise ValueError(f"segmentation_loss: labels for {', '.join(labels)}, but outputs {', '.join(output)}")
         weights = [class_weights] + [None] * (len(output) - 1)
         losses = [
-            ops.softmax_cross_entropy(scores, labels[name], weight, reduction=reduction)
+            loss_of(scores, labels[name], weight)
             for (name, scores), weight in zip(output.items(), weights, strict=True)
         ]
         return sum(losses[1:], losses[0])
@@ -53,7 +77,7 @@ def segmentation_loss(output: Output, labels: Any, class_weights: Any = None, re
         raise ValueError(
             f"segmentation_loss: the network's tasks are {', '.join(output)}; give each its labels, in a dictionary"
         )
-    loss = ops.softmax_cross_entropy(output["out"], labels, class_weights, reduction=reduction)
+    loss = loss_of(output["out"], labels, class_weights)
     if "aux" in output:
-        loss = loss + AUX_WEIGHT * ops.softmax_cross_entropy(output["aux"], labels, class_weights, reduction=reduction)
+        loss = loss + AUX_WEIGHT * loss_of(output["aux"], labels, class_weights)
     return loss

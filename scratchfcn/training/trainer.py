@@ -4,6 +4,9 @@ Resuming is exact. Everything the next step depends on is in last.safetensors: w
 optimiser's arrays, the state of the random generator that dropout and loss sampling draw from, and the number of the
 next batch. Nothing else is needed, because the order and augmentation of the data follow from the seed (see
 data/loader.py), and the learning rate from the step's number (see optim.py).
+
+A GPU is not waited for. The loop hands it step after step, and looks at their losses when they have arrived, a few
+steps later and in order; `progress` counts what is known. Before a checkpoint is written everything has arrived.
 """
 
 from __future__ import annotations
@@ -14,14 +17,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from .. import nn, ops, optim
 from ..backend import array_module, generator, keep_freed_memory
+from ..cuda.transfer import Placed, Readings, Uploader, upload
 from ..data import Batch, Compose, Dataset, Loader
 from ..files import only_one_process
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
@@ -30,11 +36,13 @@ from .augmentation import augmentation, resized
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
-from .objective import by_task, main_output, segmentation_loss
+from .objective import check_labels, main_output
 from .patchwise import sample_loss
 from .run_folder import RunFolder, examples
+from .step import Step
 
 METRICS = ("pixel_acc", "mean_acc", "mean_iu", "fw_iu")
+AHEAD = 8  # batches that a GPU may be given before the loss of the first is known
 
 
 class TrainingDiverged(FloatingPointError):
@@ -58,6 +66,19 @@ class Progress:
     best_epoch: int = -1
 
 
+@dataclass
+class Taken:
+    """A batch that a step was taken with, of `parts`, while its loss is on the way.
+
+    random_state: the generator's before it, so that it can be run again. ends_step: whether it is the step's last.
+    """
+
+    batch: Batch
+    random_state: dict[str, Any]
+    parts: int
+    ends_step: bool
+
+
 class Listener:
     """Told what happens in a run; the command line draws a progress bar from it. Here nothing is drawn."""
 
@@ -68,7 +89,7 @@ class Listener:
         """Called once, before the first step."""
 
     def step(self, trainer: Trainer, loss: float) -> None:
-        """Called after every step."""
+        """Called after every step, in order: on a GPU once its loss has arrived, when later ones are under way."""
 
     def validating(self, done: int, total: int) -> None:
         """Called after every validated image."""
@@ -105,7 +126,10 @@ class Trainer:
         self.total_steps = config.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(config, network.model)
         self.schedule = make_schedule(config, self.steps_per_epoch)
+        self.step = Step(network, self.optimizer, class_weights, config.reduction)
+        self.readings = Readings(max(AHEAD, config.accumulate))
         self.progress = Progress()
+        self.step_loss = 0.0  # of the current step's batches so far
         self.data_fingerprint: dict[str, Any] = {}  # kept in the checkpoint, and compared when resuming
         self.interrupted = threading.Event()
         self.saved_at = (0, 0)  # epoch and step of what last.safetensors holds
@@ -135,48 +159,86 @@ class Trainer:
         """The remaining batches of the current epoch."""
         progress = self.progress
         self.network.model.train()
-        started = time.perf_counter() - progress.seconds
-        for batches in groups(self.loader.epoch(progress.epoch, start=progress.batch), self.config.accumulate):
-            loss = self.train_step(batches)
-            progress.batch += len(batches)
-            progress.step += 1
-            progress.loss_sum += loss * len(batches)
-            progress.seconds = time.perf_counter() - started
-            self.listener.step(self, loss)
-            self.stop_if_interrupted()
+        self.started = time.perf_counter() - progress.seconds
+        step, taken = progress.step, progress.batch  # a GPU's loop is ahead of its progress
+        with closing(self.on_device(self.loader.epoch(progress.epoch, start=taken))) as batches:
+            while taken < len(self.loader):
+                parts = min(self.config.accumulate, len(self.loader) - taken)
+                self.take_step(islice(batches, parts), parts, step)
+                step, taken = step + 1, taken + parts
+                self.learn_of(self.readings.ready())
+                self.stop_if_interrupted()
+        self.learn_of(self.readings.all())
+        self.stop_if_interrupted()
 
     def stop_if_interrupted(self) -> None:
         """After Ctrl-C: save, and raise Interrupted."""
         if self.interrupted.is_set():
+            self.learn_of(self.readings.all())
             self.save_last()
             raise Interrupted
 
+    def on_device(self, batches: Iterable[Batch]) -> Iterator[Placed]:
+        """The batches where the network is; the next one is on its way there while one is used."""
+        if self.device == "cpu":
+            return (Placed(batch.images, batch.labels, batch) for batch in batches)
+        return iter(Uploader(batches))
+
+    def take_step(self, batches: Iterable[Placed], parts: int, step: int) -> None:
+        """Step number `step`, along the mean of the gradients of `parts` batches. Their losses become readings.
+
+        Errors: TrainingDiverged, where losses are looked at at once.
+        """
+        self.step.begin(self.schedule(step))
+        for i, placed in enumerate(batches, start=1):
+            taken = Taken(placed.host, generator().bit_generator.state, parts, i == parts)
+            labels = self.labels_of(placed)
+            loss = self.step.add(placed.images, labels, parts, partial(self.look, taken))
+            self.readings.add(loss, about=taken)
+        self.step.finish()
+
+    def labels_of(self, placed: Placed) -> Any:
+        """A batch's labels, or a sample of them. What goes to a GPU is looked at here: there, it would mean waiting."""
+        if self.device == "cpu":
+            return sample_loss(placed.labels, self.config.loss_sampling)
+        labels = placed.host.labels
+        check_labels(labels, self.network.classes, self.network.tasks)
+        if self.config.loss_sampling < 1:
+            upload(sample_loss(labels, self.config.loss_sampling), placed.labels)
+        return placed.labels
+
+    def learn_of(self, readings: Iterable[tuple[Taken, list[np.ndarray]]]) -> None:
+        """Losses are known: once it is all of a step's, the step counts.
+
+        Errors: TrainingDiverged for one that is not finite.
+        """
+        progress = self.progress
+        for taken, (loss,) in readings:
+            self.look(taken, loss.item())
+            self.step_loss += loss.item()
+            if taken.ends_step:
+                mean, self.step_loss = self.step_loss / taken.parts, 0.0
+                progress.batch += taken.parts
+                progress.step += 1
+                progress.loss_sum += mean * taken.parts
+                progress.seconds = time.perf_counter() - self.started
+                self.listener.step(self, mean)
+
     def train_step(self, batches: Sequence[Batch]) -> float:
-        """One step along the mean of the batches' gradients; returns the mean of their losses before it."""
-        self.optimizer.lr = self.schedule(self.progress.step)
-        self.optimizer.zero_grad()
+        """One step along the mean of the batches' gradients; returns the mean of their losses before it, for which it
+        waits. It is no part of the run: the progress stays as it is."""
+        with closing(self.on_device(batches)) as placed:
+            self.take_step(placed, len(batches), self.progress.step)
         total = 0.0
-        for batch in batches:
-            random_state = generator().bit_generator.state
-            x = Tensor(batch.images, device=self.device)
-            with np.errstate(all="ignore"):  # what overflows is found below, and explained
-                loss = self.loss(x, batch.labels)
-            value = loss.item()
-            if not math.isfinite(value):
-                generator().bit_generator.state = random_state
-                raise self.diverged(value, x, batch.labels)
-            with np.errstate(all="ignore"):
-                (loss if len(batches) == 1 else loss / len(batches)).backward()  # gradients add up until the step
-            total += value
-        with np.errstate(all="ignore"):
-            self.optimizer.step()
+        for taken, (loss,) in self.readings.all():
+            self.look(taken, loss.item())
+            total += loss.item()
         return total / len(batches)
 
     def loss(self, x: Tensor, labels: Any) -> Tensor:
         """The loss of images x (N, C, H, W) with labels (N, H, W), or with a sample of them, in training. Of several
         tasks, with labels (N, H, W, T), it is the sum of theirs."""
-        labels = by_task(sample_loss(labels, self.config.loss_sampling), list(self.network.tasks))
-        return segmentation_loss(self.network.model(x), labels, self.class_weights, self.config.reduction)
+        return self.step.loss(x, sample_loss(labels, self.config.loss_sampling))
 
     def finish_epoch(self) -> None:
         """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""
@@ -279,6 +341,18 @@ class Trainer:
 
     # --- when the loss is not finite ---
 
+    def look(self, taken: Taken, loss: float) -> None:
+        """Look at a batch's loss, at once or when it has arrived.
+
+        Since a loss that is not finite no weight has changed (see Step), so what happened can be found out later just
+        as well. Only running statistics have moved, and a batch run for training does not use them.
+        Errors: TrainingDiverged for the first one that is not finite.
+        """
+        if not math.isfinite(loss):
+            self.readings.forget()  # those after it say nothing
+            generator().bit_generator.state = taken.random_state
+            raise self.diverged(loss, Tensor(taken.batch.images, device=self.device), taken.batch.labels)
+
     def diverged(self, loss: float, x: Tensor, labels: Any) -> TrainingDiverged:
         """Find out where the first NaN or infinity came from, by running the batch again with every op watched."""
         when = f"the loss is {loss}"
@@ -347,18 +421,6 @@ def make_schedule(config: Config, steps_per_epoch: int) -> optim.Schedule:
     else:
         schedule = optim.fixed(config.lr)
     return optim.warm_up(schedule, config.warmup_steps) if config.warmup_steps else schedule
-
-
-def groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """The batches, `size` at a time; the last group may be smaller."""
-    group = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 @contextmanager

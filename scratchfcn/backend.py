@@ -64,15 +64,24 @@ def cuda_problem() -> str | None:
     """Why CUDA cannot be used here, as one sentence; None where it works (a kernel has been run)."""
     try:
         import cupy
-    except ImportError as error:
-        return f"CuPy cannot be imported ({error})"
+    except Exception as error:  # where a library is missing it is an ImportError, where one does not fit another
+        return f"CuPy cannot be imported ({_in_a_line(error)})"
     try:
         if cupy.cuda.runtime.getDeviceCount() == 0:
             return "CuPy is installed but finds no NVIDIA GPU"
-        cupy.arange(4).sum().item()  # allocates, compiles and runs: the three things that go wrong
-    except Exception as error:  # CuPy raises a different class for each of driver, runtime and compiler
-        return f"CuPy is installed but a test kernel failed ({type(error).__name__}: {error})"
+        x = cupy.arange(4.0).reshape(2, 2)
+        (x @ x).sum().item()  # allocates, compiles, multiplies and runs: the four things that go wrong
+    except Exception as error:  # CuPy raises a different class for each of driver, runtime, compiler and cuBLAS
+        return f"CuPy is installed but a test kernel failed ({type(error).__name__}: {_in_a_line(error)})"
     return None
+
+
+def _in_a_line(error: BaseException) -> str:
+    """What an error says; CuPy's own are framed, and quote the one that matters last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" =")]
+    if "Original error:" in lines:
+        lines = lines[lines.index("Original error:") + 1 :]
+    return " ".join(lines)
 
 
 def resolve_device(name: str) -> str:
@@ -90,7 +99,8 @@ def resolve_device(name: str) -> str:
     if kind == "auto":
         return "cpu" if problem else "cuda:0"
     if problem:
-        raise DeviceError(f"device {name!r} cannot be used: {problem}.\n  fix: {PIP_LINE}, or use --device cpu")
+        missing = PIP_LINE if "No module named 'cupy'" in problem else "`scratchfcn doctor` says what to do"
+        raise DeviceError(f"device {name!r} cannot be used: {problem}.\n  fix: {missing}, or use --device cpu")
     import cupy
 
     count = cupy.cuda.runtime.getDeviceCount()
@@ -144,13 +154,10 @@ def to_numpy(x: Any) -> np.ndarray:
 
 
 def synchronize(device: str) -> None:
-    """Wait until `device` has finished all its work: a GPU runs behind the Python code that feeds it."""
+    """Wait until `device` has finished its work, in all streams: a GPU runs behind the Python code that feeds it."""
     if device != "cpu":
-        import cupy
-
         number = device.partition(":")[2]
-        with cupy.cuda.Device(int(number) if number else None):  # "cuda": the current GPU
-            cupy.cuda.Stream.null.synchronize()
+        cupy().cuda.Device(int(number) if number else None).synchronize()  # "cuda": the current GPU
 
 
 def keep_freed_memory() -> None:

@@ -169,6 +169,8 @@ def header(subject: Any, x: Any, words: str, device: str, backward: bool, after:
         lines.append(f"a training step{steps}: loss {loss.item():.4f} (cross entropy)")
     elif not backward:
         lines.append("prediction: evaluation mode, nothing is kept for backward")
+    if device != "cpu":
+        lines.append("times: op by op, from the call until the GPU has finished; memory: what CuPy's pool hands out")
     return lines
 
 

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backend import array_module, device_of, generator, is_array, synchronize
+from ..backend import device_of, generator, is_array, synchronize
+from ..cuda.memory import Watched, watched_pool
 from ..geometry import Grid
 from ..nn import Module
 from ..tensor import Function, Tensor
@@ -109,7 +110,9 @@ def trace_step(
     """`model(x)` traced, and `loss_of(output).backward()`, if a loss is given. Returns the trace, output and loss.
 
     The step is done twice, with the same random numbers. The first time observes the memory and is the warm-up; the
-    times are those of the second. The parameters' gradients are those of one step; running statistics have seen one.
+    times are those of the second, so that no kernel is compiled within them. On a GPU an op is timed from its call
+    until the GPU has finished it, and only then the next one begins: a small op's time is mostly that of launching it.
+    The parameters' gradients are those of one step; running statistics have seen one.
     Where `before` ends it early, with StopTracing, output and loss are None.
     """
 
@@ -226,13 +229,13 @@ class Tracer:
         self.busy = True
         try:
             device, memory = device_of(like), self.memory
-            synchronize(device)
-            before = memory.begin(like) if memory else 0
-            start = time.perf_counter()
-            result = method(*args)
-            synchronize(device)
-            seconds = time.perf_counter() - start
-            return result, seconds, memory.since(before, like) if memory else (None, None, None)
+            with memory.watching(like) if memory else contextlib.nullcontext((None, None, None)) as found:
+                synchronize(device)
+                start = time.perf_counter()
+                result = method(*args)
+                synchronize(device)  # a GPU has only been told by now what to do
+                seconds = time.perf_counter() - start
+            return result, seconds, found() if memory else found
         finally:
             self.busy = False
 
@@ -257,25 +260,26 @@ class Memory:
 
     first: int | None = None  # in use when the trace began
 
-    def begin(self, like: Any) -> int:
-        """Bytes in use where `like` lies; the peak begins anew."""
-        if device_of(like) == "cpu":
-            tracemalloc.reset_peak()
-        used = self.used(like)[0]
-        self.first = used if self.first is None else self.first
-        return used
+    @contextlib.contextmanager
+    def watching(self, like: Any) -> Iterator[Callable[[], tuple[int, int, int]]]:
+        """What this block takes, where `like` lies. The function that it gives tells afterwards, in bytes: how many more
+        are in use than before; how many more there were at most; how many more than at first are in use now."""
+        on_cpu = device_of(like) == "cpu"
+        with host_memory() if on_cpu else watched_pool() as held:
+            before = held.bytes
+            self.first = before if self.first is None else self.first
+            yield lambda: (held.bytes - before, held.peak - before, held.bytes - self.first)
+            if on_cpu:
+                time.sleep(WORKERS_LET_GO)
 
-    def since(self, before: int, like: Any) -> tuple[int, int | None, int]:
-        """Bytes more than `before`: in use now, in use at most (not known on a GPU); and more than at first."""
-        time.sleep(WORKERS_LET_GO)
-        used, peak = self.used(like)
-        return used - before, None if peak is None else peak - before, used - self.first
 
-    def used(self, like: Any) -> tuple[int, int | None]:
-        """Bytes in use, and the most there were."""
-        if device_of(like) == "cpu":
-            return tracemalloc.get_traced_memory()
-        return array_module(like).get_default_memory_pool().used_bytes(), None
+@contextlib.contextmanager
+def host_memory() -> Iterator[Watched]:
+    """As `watched_pool`, of the memory that Python's tracemalloc is told of."""
+    tracemalloc.reset_peak()
+    held = Watched(*tracemalloc.get_traced_memory())
+    yield held
+    held.bytes, held.peak = tracemalloc.get_traced_memory()
 
 
 def root_mean_square(x: Any) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
+from ..cuda import kernels
 from ..parallel import share
 
 BLOCK = 1 << 19  # bytes that an op takes at once: few enough to stay in a cache from one pass over them to the next
@@ -81,8 +82,15 @@ def leading_blocks(x: Any) -> list[Any]:
     return [slice(n, n + step) for n in range(0, N, step)]
 
 
+def singly(length: int, x: Any) -> list[slice]:
+    """Slices that take `length` things one by one; all at once where x lies on a GPU, for which each would be small."""
+    return [slice(i, i + 1) for i in range(length)] if isinstance(x, np.ndarray) else [slice(0, length)]
+
+
 def channel_sums(x: Any) -> Any:
     """(N, C, H, W) → (C,): the sum over all pixels of all images of each channel, as a bias's gradient is."""
+    if kernels.fused(x) and kernels.summable(x):
+        return kernels.channel_sums(x)
     sums = array_module(x).empty(x.shape[1], x.dtype)
 
     def add_up(block: Any) -> None:

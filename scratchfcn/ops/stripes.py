@@ -9,8 +9,13 @@ channels), beside one copy of the image in its frame of padding.
 
 Nothing of this is kept for backward but x itself: each stripe's columns are built again there, and all stripes' shares
 of the weight's gradient add up.
+
+A GPU takes larger stripes, of as many megabytes as SCRATCHFCN_WORKSPACE says, or 256. Less leaves more of its memory to
+images and their gradients; the results stay the same within rounding, and repeat for the same number.
 """
 
+import os
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +27,7 @@ from .im2col import Pair, all_windows, col2im
 from .layout import blocks, channel_rows, from_channel_rows, padded_planes, zero_image
 
 STRIPE = 1 << 20  # bytes of columns: about half of a core's second-level cache
-GPU_STRIPE = 1 << 28  # a GPU is fed in large portions
+GPU_STRIPE = 256 << 20  # a GPU is fed in large portions; SCRATCHFCN_WORKSPACE says how large
 LANES = 16  # how many sums of gw are under way at once; fixed, so that rounding does not depend on the number of cores
 LANE_BYTES = 1 << 27  # and how much memory they may take together; the gw of VGG16's fc6 alone takes more
 
@@ -44,7 +49,10 @@ class Stripes:
         self.full_padding = tuple(d * (k - 1) - p for k, p, d in zip(kernel, padding, dilation, strict=True))
 
     def pay(self, x: Any, pixels: int) -> bool:
-        """Whether stripes are worth their trouble: windows of several pixels, and columns that fill half a stripe."""
+        """Whether stripes are worth their trouble: windows of several pixels, and columns that fill half a stripe. On a
+        GPU with kernels, columns are built as fast as they could be read, and so are never kept for backward."""
+        if kernels.fused(x):
+            return self.kernel != (1, 1) and pixels > 0
         columns = x.shape[1] * self.kernel[0] * self.kernel[1] * pixels
         return self.kernel != (1, 1) and columns * x.itemsize > stripe_bytes(x) // 2
 
@@ -198,7 +206,25 @@ class Stripes:
 
 def stripe_bytes(x: Any) -> int:
     """The size of a stripe's columns, where x is processed."""
-    return STRIPE if isinstance(x, np.ndarray) else GPU_STRIPE
+    return STRIPE if isinstance(x, np.ndarray) else workspace_bytes() or GPU_STRIPE
+
+
+@cache
+def workspace_bytes() -> int | None:
+    """What SCRATCHFCN_WORKSPACE asks for, in megabytes; None where it is not set."""
+    asked = os.environ.get("SCRATCHFCN_WORKSPACE")
+    if asked is None:
+        return None
+    try:
+        megabytes = float(asked)
+    except ValueError:
+        megabytes = 0.0
+    if not 0 < megabytes < float("inf"):
+        raise ValueError(
+            f"SCRATCHFCN_WORKSPACE is {asked!r}; it must be a positive number of megabytes, such as 256: how "
+            "much of the GPU's memory the columns of a convolution may take at once"
+        )
+    return max(1, int(megabytes * (1 << 20)))
 
 
 def equal_parts(length: int, parts: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from ..backend import array_module
 from ..parallel import matmul, share
 from .im2col import Pair, col2im, im2col
-from .layout import padded_planes
+from .layout import padded_planes, singly
 
 
 class Subpixel:
@@ -46,14 +46,17 @@ class Subpixel:
         OC = w.shape[1] * G
         cols = im2col(x, self.reach, (1, 1), self.frame, (1, 1), (A, B))  # (C*RH*RW, N*A*B)
         self.cols = cols.reshape(G, C // G * self.reach[0] * self.reach[1], N * A * B)
-        w_rows = self.phase_rows(w).reshape(OC, SH * SW, -1)  # (OC, SH*SW, C/G*RH*RW)
-        planes = array_module(x).empty((OC, N, A, SH, B, SW), x.dtype)
+        w_rows = self.phase_rows(w).reshape(G, OC // G, SH * SW, -1)  # (G, OC/G, SH*SW, C/G*RH*RW)
+        planes = array_module(x).empty((G, OC // G, N, A, SH, B, SW), x.dtype)
 
-        def upsample(o: int) -> None:
-            phases = matmul(w_rows[o], self.cols[o * G // OC]).reshape(SH, SW, N, A, B)
-            planes[o] = phases.transpose(2, 3, 0, 4, 1)  # the pixel shuffle
+        def upsample(some: tuple[slice, slice]) -> None:
+            rows = w_rows[some]  # (g, o, SH*SW, C/G*RH*RW): some groups, some output channels of each
+            g, o, _, taps = rows.shape
+            phases = matmul(rows.reshape(g, o * SH * SW, taps), self.cols[some[0]])  # (g, o*SH*SW, N*A*B)
+            phases = phases.reshape(g, o, SH, SW, N, A, B)
+            planes[some] = phases.transpose(0, 1, 4, 5, 2, 6, 3)  # the pixel shuffle
 
-        share(upsample, range(OC), x)
+        share(upsample, [(g, o) for g in singly(G, x) for o in singly(OC // G, x)], x)
         planes = planes.reshape(OC, N, A * SH, B * SW)
         (PH, PW), (OH, OW) = padding, output
         return planes[:, :, PH : PH + OH, PW : PW + OW].transpose(1, 0, 2, 3)  # (N, OC, OH, OW)
@@ -68,11 +71,11 @@ class Subpixel:
         top, left = padding
         gphases = array_module(gy).empty((OC, SH, SW, N, A, B), gy.dtype)
 
-        def gather(o: int) -> None:
-            plane = padded_planes(gy[:, o : o + 1], (top, A * SH - OH - top, left, B * SW - OW - left))
-            gphases[o] = plane.reshape(N, A, SH, B, SW).transpose(2, 4, 0, 1, 3)
+        def gather(some: slice) -> None:
+            planes = padded_planes(gy[:, some], (top, A * SH - OH - top, left, B * SW - OW - left))
+            gphases[some] = planes.reshape(planes.shape[0], N, A, SH, B, SW).transpose(0, 3, 5, 1, 2, 4)
 
-        share(gather, range(OC), gy)
+        share(gather, singly(OC, gy), gy)
         gphases = gphases.reshape(G, OC // G * SH * SW, N * A * B)
         gw = None
         if wanted[1]:

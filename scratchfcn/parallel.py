@@ -25,6 +25,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .backend import array_module
+from .cuda import gemm
 
 # --- how many threads -------------------------------------------------------------------------------------
 
@@ -201,8 +202,10 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """a (…, M, K) @ b (…, K, N) → (…, M, N), on all cores: the rows or the columns of the result are shared out, or,
     where the sums over K are long, these. Small products, vectors, and what lies on a GPU stay whole."""
     xp = array_module(a)
-    if xp is not np or is_sharing():
-        return xp.matmul(a, b, out=out)
+    if xp is not np:
+        return gemm.matmul(a, b, out) if gemm.is_direct() else xp.matmul(a, b, out=out)
+    if is_sharing():
+        return np.matmul(a, b, out=out)
     with one_blas_thread():
         if min(a.ndim, b.ndim) < 2 or a.shape[-2] * a.shape[-1] * b.shape[-1] < LARGE_PRODUCT:
             return np.matmul(a, b, out=out)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 import scratchfcn as sf
 from scratchfcn import ops, parallel
-from scratchfcn.bench import cases, floors, machine, per_op, pipeline, report, session, suite, words, worker
+from scratchfcn.bench import cases, clock, floors, machine, per_op, pipeline, report, session, suite, words, worker
 from scratchfcn.bench.cases import TWINS, BenchError, Case
 from scratchfcn.bench.libraries import ScratchRun, TorchRun, largest_differences
 from scratchfcn.bench.per_op import Row
@@ -344,7 +344,7 @@ def test_rows_add_up_to_the_step() -> None:
 def test_rows_and_the_rest_are_the_whole_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that goes on by one with every look: an op takes 1, and the step as many as were looked at."""
     run, looks = ScratchRun(TINY), iter(range(10**9))
-    monkeypatch.setattr(per_op, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
     monkeypatch.setattr(per_op, "seconds_of", lambda product, device: 5.0)
     rows = per_op.measure_ops(run, repeats=2)
     timed = sum(2 for r in rows[:-2]) + 1  # forward and backward of each, and SGD
@@ -606,7 +606,8 @@ def test_the_command_says_what_it_measured(measured: tuple[Result, dict[str, Any
         "GFLOP/s",
         "same weights, same images",
         "op by op",
-        "stage1.0",
+        "sgd all parameters",
+        "the same op by itself on the same shapes",
         "what bounds the slowest",
         "memory (MB)",
         "inference fcn8s_small 1x3x16x16",

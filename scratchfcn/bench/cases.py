@@ -75,17 +75,30 @@ INFERENCES = (
     Case("inference", "fcn8s_vgg16", 1, 500, 500, recipe="caffe"),  # the paper's network, at the paper's size
     Case("inference", DEFAULT_MODEL, 1, 1024, 2048),
 )
+STEPS_GPU = (  # a GPU is not filled by less
+    Case("step", DEFAULT_MODEL, 16, 180, 240),
+)
+INFERENCES_GPU = (
+    Case("inference", "fcn8s_vgg16", 1, 500, 500, recipe="caffe"),
+    Case("inference", "fcn8s_vgg16", 1, 500, 500),  # padded by 1: about half the work
+    Case("inference", DEFAULT_MODEL, 1, 1024, 2048),
+)
 LARGEST_SCALING = (1, 1024, 2048)  # and a quarter and a sixteenth of its pixels
 
 Size = tuple[int, int, int]  # images, rows, columns
 
 
-def cases_of(task: str, model: str | None, size: Size | None, batch_norm: bool | None) -> list[Case]:
+def cases_of(
+    task: str, model: str | None, size: Size | None, batch_norm: bool | None, device: str = "cpu"
+) -> list[Case]:
     """The cases of a task: those that have a name here, or the model and the size that were asked for.
 
-    batch_norm None: without, and for the named steps with as well.
+    batch_norm None: without, and for the named steps with as well. A GPU has cases of its own.
     """
-    named = STEPS if task == "step" else INFERENCES
+    if device == "cpu":
+        named = STEPS if task == "step" else INFERENCES
+    else:
+        named = STEPS_GPU if task == "step" else INFERENCES_GPU
     if model is None and size is None:
         if batch_norm is None:
             return [*named, *with_batch_norm(named)] if task == "step" else list(named)

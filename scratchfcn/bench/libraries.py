@@ -2,18 +2,27 @@
 
 `ScratchRun(case)()` and `TorchRun(case)()` do the same work; `results()` then gives what they computed, so that a
 comparison of times can say first that both compute the same. PyTorch is imported only when a TorchRun is made.
+
+On a GPU both compute in float32, with TF32 in both or in neither, and PyTorch runs eagerly, as most people use it, with
+`cudnn.benchmark` on: its first calls then look for cuDNN's fastest algorithms, as one would have it who trains at one
+size, and the warm-up hides what that takes. That is the strongest PyTorch short of compiling the network or recording
+it as a CUDA graph, which ours is compared with in a line of its own only (`--cuda-graph`).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from .. import models, nn, ops, optim, parallel
-from ..backend import DeviceError, keep_freed_memory, manual_seed, synchronize, to_device, to_numpy
+from ..backend import DeviceError, keep_freed_memory, manual_seed, to_device, to_numpy
+from ..cuda.memory import gpu_memory, watched_pool
 from ..tensor import Tensor, no_grad
 from .cases import CLASSES, Case
+from .clock import Clock, EventClock, HostClock, TorchClock
+from .memory import give_back_pool
 
 LR, MOMENTUM = 0.01, 0.9
 
@@ -46,6 +55,7 @@ class ScratchRun:
     def __init__(self, case: Case, device: str = "cpu") -> None:
         keep_freed_memory()  # as `scratchfcn train` does
         self.case, self.device = case, device
+        self.clock: Clock = HostClock() if device == "cpu" else EventClock(device)
         self.model = our_model(case).to(device)
         images, labels = pictures(case)
         self.x, self.labels = Tensor(images, device=device), to_device(labels, device)
@@ -64,10 +74,6 @@ class ScratchRun:
         self.optimizer.step()
         return scores
 
-    def synchronize(self) -> None:
-        """Wait for the device; a GPU runs behind."""
-        synchronize(self.device)
-
     def results(self, scores: Tensor) -> dict[str, np.ndarray]:
         """The scores, and after a step the gradients by parameter."""
         gradients = {name: to_numpy(p.grad) for name, p in self.model.named_parameters() if p.grad is not None}
@@ -77,21 +83,32 @@ class ScratchRun:
         """How many threads the ops use."""
         return parallel.threads()
 
+    def gpu_memory(self, calls: int) -> dict[str, int]:
+        """Bytes on the GPU: "base" with the network in place, "peak" at most during some calls, and "reserved". The
+        first calls do not count, as they allocate what the libraries keep."""
+        base = gpu_memory(self.device).used
+        for _ in range(calls):
+            self()
+        self.clock.wait()
+        give_back_pool()
+        with watched_pool() as held:
+            for _ in range(calls):
+                self()
+        self.clock.wait()
+        after = gpu_memory(self.device)
+        return {"base": base, "peak": held.peak, "reserved": after.used + after.kept}
+
 
 class TorchRun:
     """PyTorch, on our weights."""
 
-    def __init__(self, case: Case, device: str = "cpu", threads: int = 1) -> None:
-        import torch
-
+    def __init__(self, case: Case, device: str = "cpu", threads: int = 1, tf32: bool = False) -> None:
         from .torch_twins import build_twin, copy_weights
 
-        if device != "cpu" and not torch.cuda.is_available():
-            raise DeviceError(f"PyTorch cannot use {device}: this build of it has no CUDA\n  fix: --against none")
         keep_freed_memory()  # the same for both
-        torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 in both, on a GPU
-        self.torch, self.case, self.device = torch, case, device
+        self.torch = torch = prepare_torch(device, threads, tf32)
+        self.case, self.device = case, device
+        self.clock: Clock = HostClock() if device == "cpu" else TorchClock(device)
         self.model = build_twin(case.model, CLASSES, **case.options())
         copy_weights(our_model(case), self.model)
         self.model.to(device).train(case.task == "step")
@@ -111,10 +128,6 @@ class TorchRun:
         self.optimizer.step()
         return scores
 
-    def synchronize(self) -> None:
-        if self.device != "cpu":
-            self.torch.cuda.synchronize(self.device)
-
     def results(self, scores: Any) -> dict[str, np.ndarray]:
         gradients = {name: p.grad.cpu().numpy() for name, p in self.model.named_parameters() if p.grad is not None}
         return {"scores": scores.detach().cpu().numpy(), **gradients}
@@ -122,10 +135,48 @@ class TorchRun:
     def threads(self) -> int:
         return self.torch.get_num_threads()
 
+    def gpu_memory(self, calls: int) -> dict[str, int]:
+        """As ours. The first calls matter more here: looking for the fastest algorithms takes large buffers."""
+        cuda = self.torch.cuda
+        base = cuda.memory_allocated()
+        for _ in range(calls):
+            self()
+        cuda.synchronize()
+        cuda.empty_cache()
+        cuda.reset_peak_memory_stats()
+        for _ in range(calls):
+            self()
+        cuda.synchronize()
+        return {"base": base, "peak": cuda.max_memory_allocated(), "reserved": cuda.max_memory_reserved()}
 
-def make_run(library: str, case: Case, device: str, threads: int) -> ScratchRun | TorchRun:
+
+def prepare_torch(device: str, threads: int, tf32: bool) -> Any:
+    """PyTorch, set up as the module's docstring says. Errors: DeviceError where it cannot use the GPU."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if device == "cpu":
+        return torch
+    if not torch.cuda.is_available():
+        raise DeviceError(f"PyTorch cannot use {device}: this build of it has no CUDA\n  fix: --against none")
+    torch.cuda.set_device(device)  # events, and what names no device
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    with suppress(AttributeError):  # from PyTorch 2.9 on; where TF32 is off, the line above says "none" here
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if tf32 else "ieee"
+    return torch
+
+
+def set_our_tf32(on: bool) -> None:
+    """TF32 in our matrix products, or not."""
+    from ..cuda import numerics
+
+    numerics.set_tf32(on)
+
+
+def make_run(library: str, case: Case, device: str, threads: int, tf32: bool = False) -> ScratchRun | TorchRun:
     """The run of "scratchfcn" or of "torch"."""
-    return ScratchRun(case, device) if library == "scratchfcn" else TorchRun(case, device, threads)
+    return ScratchRun(case, device) if library == "scratchfcn" else TorchRun(case, device, threads, tf32)
 
 
 def largest_differences(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:

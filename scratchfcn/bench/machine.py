@@ -1,4 +1,4 @@
-"""What the numbers were measured on: processor, cores, libraries and threads."""
+"""What the numbers were measured on: processor, cores, GPU, libraries and threads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from .. import __version__
+from ..cuda import kernels
+from ..cuda.describe import describe_gpu
 from ..parallel import usable_cores
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    """As plain values, for the tables and for --json."""
-    return {
+def describe_machine(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """As plain values, for the tables and for --json; on a GPU, "gpu" is what `describe_gpu` says, and whether our
+    kernels are on."""
+    gpu = {} if device == "cpu" else {"gpu": describe_gpu(device) | {"kernels": kernels.enabled()}}
+    return gpu | {
         "processor": processor(),
         "cores": usable_cores(),
         "threads": threads,

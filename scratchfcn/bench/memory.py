@@ -1,7 +1,7 @@
 """How much memory this process takes: now, and at most since `forget_peak`.
 
 Linux tells both, in /proc/self/status. Elsewhere only the peak since the process began is known, which is why every
-measurement of memory is a process of its own.
+measurement of memory is a process of its own. (The figures of a GPU's memory are in cuda/memory.py.)
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import ctypes
 import gc
 import sys
 from pathlib import Path
+
+from .. import backend
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -43,6 +45,12 @@ def give_back_freed() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # a C library without malloc_trim
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_back_pool() -> None:
+    """Return to the current GPU what CuPy's pool keeps although no array holds it."""
+    gc.collect()
+    backend.cupy().get_default_memory_pool().free_all_blocks()
 
 
 def status(name: str) -> int | None:

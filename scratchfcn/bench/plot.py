@@ -33,8 +33,16 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for (panel, _), axes in zip(panels, all_axes, strict=True):
         panel(axes)
         axes.spines[["top", "right"]].set_visible(False)
+    if gpu := on_what(results):
+        figure.suptitle(gpu, fontsize=10, x=0.01, ha="left")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
+
+
+def on_what(results: dict[str, Any]) -> str:
+    """The GPU and its precision, as the picture's title; empty on a CPU."""
+    gpu = results.get("machine", {}).get("gpu")
+    return f"{gpu['name']}, {'TF32' if gpu['tf32'] else 'float32'}" if gpu else ""
 
 
 def panels_of(results: dict[str, Any]) -> list[tuple[Callable[[Axes], None], float]]:
@@ -70,7 +78,8 @@ def draw_times(axes: Axes, times: list[dict[str, Any]]) -> None:
     else:
         axes.set_xlim(0, max(values) * 1.35)
     name_rows(axes, [measured["name"] for measured in times])
-    axes.set_xlabel("milliseconds a call (median)")
+    without_waiting = ", one after the other without waiting" if "gpu" in times[0] else ""
+    axes.set_xlabel(f"milliseconds a call{without_waiting} (median)")
     legend(axes, times[0]["libraries"])
 
 
@@ -83,7 +92,8 @@ def draw_memory(axes: Axes, memory: list[dict[str, Any]]) -> None:
             bar(axes, row, i, count, m["base"] / 1e6, "#ffffff99", "")
     axes.set_xlim(0, max(m["peak"] for x in memory for m in x["libraries"].values()) / 1e6 * 1.2)
     name_rows(axes, [measured["name"] for measured in memory])
-    axes.set_xlabel("peak resident memory in MB (light: before the call)")
+    what = "held in arrays on the GPU" if "reserved" in memory[0]["libraries"]["scratchfcn"] else "resident memory"
+    axes.set_xlabel(f"peak {what} in MB (light: before the call)")
     legend(axes, memory[0]["libraries"])
 
 
@@ -99,7 +109,12 @@ def draw_ops(axes: Axes, ops: dict[str, Any]) -> None:
         axes.barh(i, backward, 0.7, left=forward, color=GREEN, label="backward" if i == 0 and trains else None)
         if floor:
             axes.plot([floor, floor], [i - 0.42, i + 0.42], color="black", linewidth=2)
+        if theirs := row.get("torch_forward_s"):
+            theirs = 1000 * (theirs + (row["torch_backward_s"] or 0.0))
+            axes.plot([theirs, theirs], [i - 0.42, i + 0.42], color=ORANGE, linewidth=2)
     axes.plot([], [], color="black", linewidth=2, label="floor: the least time this machine needs")
+    if any(row.get("torch_forward_s") is not None for row in rows):
+        axes.plot([], [], color=ORANGE, linewidth=2, label="PyTorch, forward and backward")
     name_rows(axes, [f"{row['op']} {row['layer']}" for row in rows], size=8)
     cut = f": the slowest {len(rows)} of {len(ops['rows'])} ops" if len(rows) < len(ops["rows"]) else ""
     axes.set_title(f"{ops['name']}, op by op{cut}", loc="left", fontsize=10)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
+from statistics import median
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +13,7 @@ from rich.text import Text
 
 from .cases import Case
 from .per_op import Row
-from .suite import Comparison, Settings
+from .suite import LIBRARIES, Comparison, Settings
 from .words import THIN, bound, floor_seconds, milliseconds
 
 WIDE = 160  # columns of a terminal that has room for everything
@@ -19,6 +21,7 @@ LONGEST_WORD = 14  # of a name, before it is folded within: room for 1x3x1024x20
 SHOWN_SHARE = 0.01  # of the step; smaller ops are added up in one line
 KINK = 1e-4  # gradients differ by less, unless rounding has turned a ReLU on or off
 SAME = {"scores": 1e-3, "gradients": 1e-2}  # relative differences above these are no rounding
+SAME_TF32 = {"scores": 3e-2, "gradients": 3e-1}  # nor these, where factors have 10 bits of mantissa instead of 23
 UNSTEADY = 1.4  # the largest ratio of a round over the smallest
 PIPELINE_FED = 0.9  # of the step's own rate
 
@@ -87,14 +90,39 @@ def short(layer: str) -> str:
 
 def machine_lines(machine: dict[str, Any], floors: dict[str, float], settings: Settings, torch: str) -> list[str]:
     """On what all is measured. torch: what is to be said of PyTorch."""
+    gpu = machine.get("gpu")
+    launch = f", {1e6 * floors['launch']:.1f} µs from one empty kernel to the next" if "launch" in floors else ""
     return [
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, device {settings.device}",
+        *([gpu_line(gpu)] if gpu else []),
         f"scratchfcn {machine['scratchfcn']}, Python {machine['python']}, NumPy {machine['numpy']}, {machine['blas']}",
         torch,
         f"{plural(settings.threads, 'thread')} for each library ({floors['blas_threads']} in NumPy's matrix products)",
         f"measured here: matrix products {floors['flops'] / 1e9:,.0f} GFLOP/s, memory "
-        f"{floors['bandwidth'] / 1e9:.1f} GB/s (float32; copies of large arrays, read and written)",
+        f"{floors['bandwidth'] / 1e9:.1f} GB/s ({'TF32' if settings.tf32 else 'float32'}; copies of large arrays, read "
+        f"and written){launch}",
     ]
+
+
+def gpu_line(gpu: dict[str, Any]) -> str:
+    """The GPU, what drives it, and what is switched on."""
+    return (
+        f"{gpu['name']}, driver {gpu['driver'] or 'unknown'}, CUDA {gpu['cuda']}, CuPy {gpu['cupy']}, "
+        f"TF32 {on_off(gpu['tf32'])}, "
+        f"kernels {on_off(gpu['kernels'])}"
+    )
+
+
+def torch_on_gpu(torch: str, about: dict[str, Any], tf32: bool) -> str:
+    """What is said of PyTorch, with how it uses the GPU. about: see worker.describe_torch."""
+    return (
+        f"{torch}, CUDA {about['cuda']}, cuDNN {about['cudnn']}: eager, TF32 {on_off(tf32)}, cudnn.benchmark on (the "
+        "warm-up, in which it chooses algorithms, does not count)"
+    )
+
+
+def on_off(on: bool) -> str:
+    return "on" if on else "off"
 
 
 def disturbed(cores: float) -> str:
@@ -129,27 +157,44 @@ def plural(count: int, word: str) -> str:
 # --- times ------------------------------------------------------------------------------------------------
 
 
-def times_table(comparisons: Sequence[Comparison], floors: dict[str, float], width: int = WIDE) -> Table:
-    """A row per case: both libraries, their ratio, and the floors. width: of the terminal."""
-    both = any(c.ratios for c in comparisons)
+def times_table(
+    comparisons: Sequence[Comparison], floors: dict[str, float], width: int = WIDE, graph_rows: bool = False
+) -> Table:
+    """A row per case: both libraries, their ratio, and the floors; below it, if `graph_rows`, one for our call as a
+    CUDA graph. width: of the terminal."""
+    both, gpu = any(c.ratios for c in comparisons), any(c.gpu for c in comparisons)
     columns = [
         Column("case", text=True),
         Column("scratchfcn"),
         *[Column("PyTorch"), Column("ratio"), Column("range", priority=3)] * both,
+        *[Column("ratio by\nevents", priority=2)] * (both and gpu),
+        *[Column("GPU busy", priority=3)] * gpu,
         Column("images/s", priority=4),
         Column("GEMM\nfloor", priority=1),
         Column("memory\nfloor"),
     ]
     rows = []
     for c in comparisons:
-        against: list[str] = []
-        if both:
-            spread = f"{min(c.ratios):.2f}–{max(c.ratios):.2f}"
-            against = [milliseconds(c.seconds("torch")), f"{c.ratio:.2f}", spread]
         floor_cells = [c.work["flop"] / floors["flops"], c.work["least_bytes"] / floors["bandwidth"]]
+        least = [milliseconds(seconds) for seconds in floor_cells]
+        busy = ["–" if isnan(c.busy) else f"{c.busy:.0%}"] * gpu
+        events = ["–" if isnan(c.event_ratio) else f"{c.event_ratio:.2f}"] * (both and gpu)
+        against = against_cells(c, c.ratios) if both else []
         rate = f"{c.case.N / c.seconds():.3g}"
-        rows.append([c.case.name, milliseconds(c.seconds()), *against, rate, *map(milliseconds, floor_cells)])
-    return fitted("milliseconds a call (medians)", columns, rows, width)
+        rows.append([c.case.name, milliseconds(c.seconds()), *against, *events, *busy, rate, *least])
+        graph = c.others("graph_seconds")
+        if graph_rows and graph:
+            seconds, nothing = median(graph), [""] * (len(events) + len(busy))
+            against = against_cells(c, c.graph_ratios) if both else []
+            rate = f"{c.case.N / seconds:.3g}"
+            rows.append(["  as a CUDA graph", milliseconds(seconds), *against, *nothing, rate, *least])
+    how = "from one call to the next, without waiting" if gpu else "a call"
+    return fitted(f"milliseconds {how} (medians)", columns, rows, width)
+
+
+def against_cells(c: Comparison, ratios: Sequence[float]) -> list[str]:
+    """PyTorch's time, the ratio and its range."""
+    return [milliseconds(c.seconds("torch")), f"{median(ratios):.2f}", f"{min(ratios):.2f}–{max(ratios):.2f}"]
 
 
 def times_lines(comparisons: Sequence[Comparison], floors: dict[str, float], settings: Settings) -> list[str]:
@@ -161,16 +206,19 @@ def times_lines(comparisons: Sequence[Comparison], floors: dict[str, float], set
         "GEMM floor: the case's multiplications at the speed of the fastest matrix product; memory floor: every op "
         "reads its inputs once and writes its outputs once",
     ]
+    if any(c.gpu for c in comparisons):
+        lines += GPU_LINES
     for c in comparisons:
         speed = c.work["flop"] / c.seconds()
         lines.append(
             f"{c.case.name}: {c.work['flop'] / 1e9:,.3g} GFLOP at {speed / 1e9:,.0f} GFLOP/s, "
             f"{speed / floors['flops']:.0%} of what this machine can multiply"
         )
+        lines += [f"  {line}" for line in gpu_lines(c)]
         if c.work["differences"]:
             found = " and ".join(f"{what} by {value:.0e}" for what, value in c.work["differences"].items())
             lines.append(f"  same weights, same images: PyTorch's results differ in {found} of the largest")
-            if not same(c.work["differences"]):
+            if not same(c.work["differences"], settings.tf32):
                 lines.append("  warning: the libraries do not compute the same")
             elif c.work["differences"].get("gradients", 0) > KINK:
                 lines.append("  (a value next to a kink, of a ReLU or a maximum, was rounded to the other side of it)")
@@ -184,9 +232,35 @@ def times_lines(comparisons: Sequence[Comparison], floors: dict[str, float], set
     return lines
 
 
-def same(differences: dict[str, float]) -> bool:
+GPU_LINES = [
+    "calls follow each other in a loop that waits for the GPU once, at its end; ratio: by the host's clock around the "
+    "loop; ratio by events: by CUDA events around it; GPU busy: the time of our call as a CUDA graph, which needs no "
+    "Python between its kernels, over that of the call as it is"
+]
+
+
+def gpu_lines(c: Comparison) -> list[str]:
+    """What else is known of a case that was timed on a GPU."""
+    lines = []
+    singles = [
+        f"{name} {milliseconds(median(single))} ms"
+        for library, name in LIBRARIES.items()
+        if (single := c.others("single_seconds", library))
+    ]
+    if singles:
+        lines.append(f"one call by itself, waited for: {', '.join(singles)}")
+    if not isnan(c.busy):
+        graph = milliseconds(median(c.others("graph_seconds")))
+        lines.append(f"GPU busy {c.busy:.0%}: as a CUDA graph our call takes {graph} of {milliseconds(c.seconds())} ms")
+    elif c.graph_problem:
+        lines.append(f"GPU busy: not measured, for the call could not be recorded as a CUDA graph ({c.graph_problem})")
+    return lines
+
+
+def same(differences: dict[str, float], tf32: bool = False) -> bool:
     """Whether the two libraries' results are as near as rounding lets them be; NaN is not."""
-    return all(value <= SAME[what] for what, value in differences.items())
+    allowed = SAME_TF32 if tf32 else SAME
+    return all(value <= allowed[what] for what, value in differences.items())
 
 
 # --- ops --------------------------------------------------------------------------------------------------
@@ -194,43 +268,62 @@ def same(differences: dict[str, float]) -> bool:
 
 def ops_table(case: Case, rows: Sequence[Row], floors: dict[str, float], width: int = WIDE) -> Table:
     """A row per op that takes at least a hundredth of the whole; the others in one line. width: of the terminal."""
+    gpu, both = any(row.host_s is not None for row in rows), any(row.torch_s is not None for row in rows)
     columns = [
         Column("op", text=True),
         Column("layer", text=True),
         Column("forward"),
         Column("backward"),
         Column("share", priority=1),
-        Column("GFLOP/s", priority=3),
+        *[Column("launch", priority=3)] * gpu,
+        Column("GFLOP/s", priority=5),
         Column("floor", priority=2),
-        Column("product", priority=4),
-        Column("output", priority=5),
+        Column("product", priority=6),
+        Column("output", priority=7),
         Column("× floor"),
+        *[Column("PyTorch", priority=4), Column("ratio")] * both,
     ]
     whole = sum(row.seconds for row in rows)
     shown, small = large_and_small(rows)
+
+    def cells(some: Sequence[Row], output: str = "") -> list[str]:
+        return [*numbers(some, whole, floors, output, gpu), *(torch_cells(some) if both else [])]
+
     lines: list[Sequence[str] | None] = [
-        [row.op, short(row.layer), *numbers([row], whole, floors, "x".join(map(str, row.output)))] for row in shown
+        [row.op, short(row.layer), *cells([row], "x".join(map(str, row.output)))] for row in shown
     ]
     if small:
-        lines.append([f"{len(small)} smaller", "", *numbers(small, whole, floors)])
-    lines += [None, ["sum", "", *numbers(rows, whole, floors)]]
+        lines.append([f"{len(small)} smaller", "", *cells(small)])
+    lines += [None, ["sum", "", *cells(rows)]]
     return fitted(f"{case.name}, op by op (milliseconds)", columns, lines, width)
 
 
-def numbers(rows: Sequence[Row], whole: float, floors: dict[str, float], output: str = "") -> list[str]:
+def numbers(rows: Sequence[Row], whole: float, floors: dict[str, float], output: str, gpu: bool) -> list[str]:
     """The numeric cells of a row, or of several added up."""
+    launch = sum(row.host_s or 0.0 for row in rows)
     forward, backward = sum(row.forward_s for row in rows), sum(row.backward_s for row in rows)
     flop, floor = sum(row.flop for row in rows), sum(floor_seconds(row, floors) for row in rows)
     return [
         milliseconds(forward) if forward else "",
         milliseconds(backward) if backward else "",
         f"{(forward + backward) / whole:.1%}",
+        *[milliseconds(launch) if launch else ""] * gpu,
         f"{flop / (forward + backward) / 1e9:.0f}" if flop else "",
         milliseconds(floor) if floor else "",
         product_cell(rows),
         output,
         f"{(forward + backward) / floor:.1f}" if floor else "",
     ]
+
+
+def torch_cells(rows: Sequence[Row]) -> list[str]:
+    """PyTorch's time of the same ops, and the ratio; where rows are added up, of those that were compared."""
+    compared = [row for row in rows if row.torch_s is not None]
+    theirs = sum(row.torch_s for row in compared)
+    if not compared:
+        return ["", ""]
+    ratio = f"{sum(row.seconds for row in compared) / theirs:.2f}" if theirs else "–"
+    return [milliseconds(theirs), ratio]
 
 
 def product_cell(rows: Sequence[Row]) -> str:
@@ -252,14 +345,42 @@ def ops_lines(rows: Sequence[Row], floors: dict[str, float], most: int = 12) -> 
     lines = [
         "product: the op's matrix products alone, at their own sizes; floor: its multiplications, or its bytes, at the "
         "machine's best, whichever takes longer",
-        "what bounds the slowest:",
     ]
+    if any(row.torch_s is not None for row in rows):
+        lines.append(
+            "PyTorch: the same op by itself on the same shapes, forward and backward; ratio = our time / PyTorch's (in "
+            "the sum, of the ops that were compared)"
+        )
+    lines += [*launch_lines(rows), "what bounds the slowest:"]
     slowest = sorted(large_and_small(rows)[0], key=lambda row: -row.seconds)[:most]
     lines += [f"  {row.seconds / whole:5.1%}  {row.op} {short(row.layer)}: {bound(row, floors)}" for row in slowest]
     if any("thin matrices" in line for line in lines):
         lines.append(
             f"thin: a side is shorter than {THIN}, so each number that was fetched is used only a few times, which is "
             "slower to multiply"
+        )
+    return lines
+
+
+def launch_lines(rows: Sequence[Row]) -> list[str]:
+    """On a GPU: what the times are, and whether Python or the GPU is the slower one."""
+    ops = [row for row in rows if row.host_s is not None and row.op != "other"]
+    if not ops:
+        return []
+    host, gpu = sum(row.host_s for row in ops), sum(row.seconds for row in ops)
+    slower = "Python's launches bound them" if host > gpu else "the GPU's work bounds them"
+    lines = [
+        "forward, backward: the GPU's own time, with all kernels waiting in the queue; launch: Python's time to put "
+        "them there",
+        f"launching all ops takes Python {milliseconds(host)} ms and the GPU does them in {milliseconds(gpu)} ms, so "
+        f"{slower}",
+    ]
+    late = [row for row in ops if not row.queued and row.bytes]
+    if late:
+        lines.append(
+            f"{plural(len(late), 'op')} began before all of it was launched, so the GPU's waiting may be in the time: "
+            + ", ".join(f"{row.op} {short(row.layer)}" for row in late[:3])
+            + (" …" if len(late) > 3 else "")
         )
     return lines
 
@@ -277,6 +398,7 @@ def ops_plain(case: Case, rows: Sequence[Row], floors: dict[str, float]) -> dict
             "floor_s": floor,
             "distance": row.seconds / floor if floor else None,
             "bound": bound(row, floors),
+            "ratio": row.seconds / row.torch_s if row.torch_s else None,
         }
         plain.append(vars(row) | derived)
     return {"name": case.name, "case": case.to_plain(), "seconds": whole, "rows": plain}
@@ -290,20 +412,23 @@ Memory = dict[str, dict[str, int]]  # library → base and peak, in bytes
 def memory_table(measured: Sequence[tuple[Case, Memory]], width: int = WIDE) -> Table:
     """A row per case: what it takes at most, and how much of that is not the network and the libraries themselves."""
     both = any("torch" in memory for _, memory in measured)
+    gpu = any("reserved" in memory["scratchfcn"] for _, memory in measured)
+    growing = [Column("of it for\nthe call", priority=1), *[Column("reserved", priority=2)] * gpu]
     columns = [
         Column("case", text=True),
         Column("scratchfcn\npeak"),
-        Column("of it for\nthe call", priority=1),
-        *[Column("PyTorch\npeak"), Column("of it for\nthe call", priority=1), Column("ratio")] * both,
+        *growing,
+        *[Column("PyTorch\npeak"), *growing, Column("ratio")] * both,
     ]
     rows = []
     for case, memory in measured:
-        cells = [f"{n / 1e6:,.0f}" for m in memory.values() for n in (m["peak"], growth(m))]
+        figures = [(m["peak"], growth(m), *([m["reserved"]] if gpu else [])) for m in memory.values()]
+        cells = [f"{n / 1e6:,.0f}" for each in figures for n in each]
         if both:
             theirs = growth(memory["torch"])
             cells.append(f"{growth(memory['scratchfcn']) / theirs:.2f}" if theirs else "–")
         rows.append([case.name, *cells])
-    return fitted("memory (MB)", columns, rows, width)
+    return fitted(f"{'GPU ' * gpu}memory (MB)", columns, rows, width)
 
 
 def growth(memory: dict[str, int]) -> int:
@@ -315,6 +440,19 @@ MEMORY_LINE = (
     "peak: resident memory of the whole process, at most; for the call: what it grew by once the network and the "
     "images were in place; ratio: of the latter"
 )
+
+
+MEMORY_LINE_GPU = (
+    "peak: what arrays hold on the GPU, at most; for the call: what of it came once the network and the images were in "
+    "place; reserved: what the library's allocator has taken from the GPU; ratio: of what is for the call. The CUDA "
+    "context and the libraries' own buffers, which both have, do not count"
+)
+
+
+def memory_line(measured: Sequence[tuple[Case, Memory]]) -> str:
+    """What the columns are."""
+    gpu = any("reserved" in memory["scratchfcn"] for _, memory in measured)
+    return MEMORY_LINE_GPU if gpu else MEMORY_LINE
 
 
 def scaling_table(comparisons: Sequence[Comparison], memories: Sequence[Memory], width: int = WIDE) -> Table:

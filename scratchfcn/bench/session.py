@@ -48,12 +48,18 @@ class Session:
 
     def start(self) -> None:
         """Measure the machine, and say what it is."""
-        settings, watch = self.settings, OtherWork()
-        self.floors = suite.measure_floors(settings)
-        machine = describe_machine(settings.threads)
+        settings, watch, torch_line = self.settings, OtherWork(), self.torch_line
         how = {name: getattr(settings, name) for name in ("threads", "device", "rounds", "repeats", "against_torch")}
+        machine = describe_machine(settings.threads, settings.device)
+        if settings.device != "cpu":
+            machine["gpu"] |= {"tf32": settings.tf32}
+            how |= {"tf32": settings.tf32, "graph": settings.graph}
+            if settings.against_torch:
+                machine["torch_gpu"] = suite.describe_torch(settings)
+                torch_line = report.torch_on_gpu(torch_line, machine["torch_gpu"], settings.tf32)
+        self.floors = suite.measure_floors(settings)
         self.results |= {"machine": machine, "floors": self.floors, "settings": how}
-        self.say(report.machine_lines(machine, self.floors, settings, self.torch_line))
+        self.say(report.machine_lines(machine, self.floors, settings, torch_line))
         self.tell_of_others("floors", watch)
 
     def times(self, cases: Sequence[Case], per_op: bool | None) -> None:
@@ -62,7 +68,8 @@ class Session:
         comparisons = [suite.compare(self.settings, case) for case in cases]
         self.measure_floors_again()
         self.results.setdefault("times", []).extend(c.to_plain() for c in comparisons)
-        self.console.print("", report.times_table(comparisons, self.floors, self.console.width))
+        table = report.times_table(comparisons, self.floors, self.console.width, self.settings.graph_rows)
+        self.console.print("", table)
         self.say(report.times_lines(comparisons, self.floors, self.settings))
         self.tell_of_others("times", watch)
         for case in cases if per_op else cases[: per_op is None]:
@@ -85,7 +92,7 @@ class Session:
             {"name": case.name, "case": case.to_plain(), "libraries": memory} for case, memory in measured
         ]
         self.console.print("", report.memory_table(measured, self.console.width))
-        self.say([report.MEMORY_LINE])
+        self.say([report.memory_line(measured)])
 
     def scaling(self, cases: Sequence[Case]) -> None:
         """Time and memory of the same inference at growing sizes."""
@@ -136,6 +143,8 @@ class Session:
             "flops": max(before["flops"], now["flops"], product),
             "bandwidth": max(before["bandwidth"], now["bandwidth"]),
         }
+        if "launch" in now:
+            self.floors["launch"] = min(before["launch"], now["launch"])
         self.results["floors"] = self.floors
         if changed := report.floors_changed(before, self.floors):
             self.say([changed])

@@ -1,4 +1,8 @@
-"""What bounds an op, in a sentence: its arithmetic, the memory, or what is done around them."""
+"""What bounds an op, in a sentence: its arithmetic, the memory, or what is done around them.
+
+On a GPU (there are floors for a launch then) an op can also be bound by Python, which launches its kernels: where that
+takes longer than the GPU's own work, or where that work is about as long as that of kernels that do nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ TINY = 50e-6  # seconds; below, Python's calls are a good part of the time
 NEAR = 0.7  # of the best possible
 SAME = 0.95  # of the op's time: a product that takes that much is all of it
 FAST = 25e-6  # seconds; data that moves in less takes less time than the calls that move it
+LAUNCHES = 2  # times as long as an empty kernel, and it makes no difference what a kernel does
 THIN = 64  # numbers; a matrix with a shorter side is used up too fast
 
 
@@ -19,15 +24,32 @@ def floor_seconds(row: Row, floors: dict[str, float]) -> float:
 def bound(row: Row, floors: dict[str, float]) -> str:
     """The sentence of a row."""
     if row.op == "other":
-        return ", and ".join(filter(None, ["Python between the ops", row.around]))
+        between = "Python between the ops" if "launch" not in floors else "kernels between the ops"
+        return ", and ".join(filter(None, [between, row.around]))
+    if "launch" in floors and (row.bytes or row.products) and (text := launch_bound(row, floors["launch"])):
+        return text
     return product_bound(row, floors) if row.products else memory_bound(row, floors)
+
+
+def launch_bound(row: Row, launch: float) -> str:
+    """Of an op that a GPU is through with before Python has launched the next; empty for others."""
+    passes = (row.forward_s > 0) + (row.backward_s > 0)
+    if row.host_s is not None and row.host_s > row.seconds:
+        return (
+            f"launches, not work: Python takes {milliseconds(row.host_s)} ms to launch it, the GPU "
+            f"{milliseconds(row.seconds)} ms to do it"
+        )
+    if row.seconds < LAUNCHES * launch * passes:
+        return f"launches, not work: takes about as long as empty kernels, {milliseconds(launch)} ms each"
+    return ""
 
 
 def memory_bound(row: Row, floors: dict[str, float]) -> str:
     """For ops without a matrix product: how many passes over their arrays do they take?"""
     if row.bytes == 0:
         return "a view: nothing moves"
-    if row.seconds < TINY:
+    gpu = "launch" in floors
+    if row.seconds < TINY and not gpu:
         return "small: calling it takes as long as its arithmetic"
     passes = row.seconds / floor_seconds(row, floors)
     size = f"{row.bytes / 1e6:.3g} MB"
@@ -35,14 +57,14 @@ def memory_bound(row: Row, floors: dict[str, float]) -> str:
         return f"cache: its {size} are read and written faster than memory would allow"
     if passes < 1.5:
         return f"memory: reads and writes {size} and computes next to nothing"
-    if floor_seconds(row, floors) < FAST:
+    if floor_seconds(row, floors) < (floors["launch"] if gpu else FAST):
         return "small: the calls around it take longer than its data"
     return f"several passes: takes as long as moving its {size} {passes:.1f} times"
 
 
 def product_bound(row: Row, floors: dict[str, float]) -> str:
     """For convolutions: is it the product, its shape, or the work around it?"""
-    if row.seconds < TINY:
+    if row.seconds < TINY and "launch" not in floors:
         return "small: calling it takes as long as its arithmetic"
     memory = row.bytes / floors["bandwidth"]
     if memory > max(row.flop / floors["flops"], 0.5 * row.seconds):

@@ -34,6 +34,13 @@ def bench_command(
     per_op: Annotated[
         bool | None, typer.Option("--per-op/--no-per-op", help="Every case op by op, or none. (default: the first)")
     ] = None,
+    tf32: Annotated[
+        bool | None, typer.Option(help="Let matrix products on a GPU round to TF32, in both libraries. (default: no)")
+    ] = None,
+    cuda_graph: Annotated[
+        bool | None,
+        typer.Option(help="A line for our call as a CUDA graph, or none recorded. (default: for GPU busy alone)"),
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Folder of a data set, for pipeline.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads that prepare batches, for pipeline.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything that was measured.")] = None,
@@ -55,16 +62,19 @@ def bench_command(
     if data is not None and "pipeline" not in parts:
         raise cases.BenchError("--data is for pipeline only: scratchfcn bench pipeline --data DIR, or leave it out")
     several, single = (cases.parse_size(size, batch_size or default) for default in (8, 1))
-    steps = cases.cases_of("step", model, several, batch_norm if parts or batch_norm is not None else False)
-    inferences = cases.cases_of("inference", model, single, batch_norm)
+    device = backend.resolve_device(device)
+    if device == "cpu" and (tf32 is not None or cuda_graph is not None):
+        option = "tf32" if tf32 is not None else "cuda-graph"
+        raise cases.BenchError(f"--{option} is for a GPU, and this runs on the CPU: add --device cuda, or leave it out")
+    batch_norms = batch_norm if parts or batch_norm is not None else False
+    steps = cases.cases_of("step", model, several, batch_norms, device)
+    inferences = cases.cases_of("inference", model, single, batch_norm, device)
     growing = cases.scaling_cases(model, single, batch_norm) if "scaling" in parts else []
     config = pipeline_settings(data, model, several, batch_size, batch_norm, workers) if "pipeline" in parts else {}
     refuse_foreign_files(json_file, plot_file)
     against_torch, torch_line = choose_torch(cases.check_name("--against", against, ("auto", "torch", "none")), model)
-    device = backend.resolve_device(device)
-    if device != "cpu" and {"memory", "scaling"} & set(parts):
-        raise cases.BenchError(f"memory is measured on the CPU only, not on {device}: give --device cpu")
-    settings = Settings(choose_threads(threads), device, against_torch, rounds, repeats)
+    gpu = {"tf32": bool(tf32), "graph": cuda_graph is not False, "graph_rows": bool(cuda_graph)}
+    settings = Settings(choose_threads(threads), device, against_torch, rounds, repeats, **gpu)
     if config:
         check_data(config)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,9 @@ from rich.text import Text
 from threadpoolctl import threadpool_info
 
 from .. import __version__, backend, naive, parallel
+from ..cuda.fixes import CUPY_PACKAGES, Machine, fixes_for, this_machine
 from ..ops import Conv2d
+from .doctor_gpu import compared, described
 
 NEEDED = ("threadpoolctl", "pillow", "safetensors", "rich", "typer", "matplotlib", "jinja2")
 OPTIONAL = (  # package, extra, what takes it
@@ -35,7 +36,8 @@ OPTIONAL = (  # package, extra, what takes it
     ("onnxruntime", "onnx", "the check after `export`"),
     ("av", "video", "reading videos"),
 )
-CUPY_PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")  # the same library, built for different CUDAs
+# what decides where things are computed, and how
+VARIABLES = ("SCRATCHFCN_DEVICE", "SCRATCHFCN_KERNELS", "CUDA_VISIBLE_DEVICES", "CUPY_GPU_MEMORY_LIMIT", "CUDA_PATH")
 Row = tuple[str, str, str]  # what, its value, and "✓", "!" (worth knowing), "✗" (broken) or "" (no judgement)
 
 
@@ -43,9 +45,10 @@ def doctor_command() -> None:
     """Show versions, test every device with a small convolution, and say what to install."""
     console = Console()
     software, fixes = software_rows()
-    with console.status("computing a little on every device …"):
-        hardware, more = device_rows()
-    for title, rows in {"software": software, "machine": machine_rows(), "devices": hardware}.items():
+    found = this_machine()
+    with console.status("computing a little on every device; a GPU compiles its kernels the first time …"):
+        hardware, more = device_rows(found)
+    for title, rows in {"software": software, "machine": machine_rows(found), "devices": hardware}.items():
         console.print(table(title, rows), "")
     for fix in fixes + more:
         console.print(Text(f"  fix: {fix}"), soft_wrap=True)  # one line, to be copied whole
@@ -112,7 +115,7 @@ def blas_row() -> Row:
 # --- machine ----------------------------------------------------------------------------------------------
 
 
-def machine_rows() -> list[Row]:
+def machine_rows(machine: Machine) -> list[Row]:
     total, free = memory()
     text = (
         "unknown" if total is None else f"{total / 2**30:.1f} GiB" + (f", {free / 2**30:.1f} GiB free" if free else "")
@@ -122,10 +125,9 @@ def machine_rows() -> list[Row]:
         ("system", f"{platform.system()} {platform.machine()}", ""),
         ("cores", cores, ""),
         ("memory", text, ""),
+        ("GPU driver", machine.driver_in_words(), ""),
     ]
-    if "SCRATCHFCN_DEVICE" in os.environ:
-        rows.append(("SCRATCHFCN_DEVICE", os.environ["SCRATCHFCN_DEVICE"], ""))
-    return rows
+    return rows + [(name, os.environ[name], "") for name in VARIABLES if name in os.environ]
 
 
 def memory() -> tuple[int | None, int | None]:
@@ -145,33 +147,34 @@ def memory() -> tuple[int | None, int | None]:
 # --- devices ----------------------------------------------------------------------------------------------
 
 
-def device_rows() -> tuple[list[Row], list[str]]:
-    """A row per device: whether it computes correctly, and how fast; and the fix where there is no GPU to use."""
-    rows = [tested("cpu", "")]
+def device_rows(machine: Machine) -> tuple[list[Row], list[str]]:
+    """A row per device: whether it computes correctly, and how fast; of a GPU also what it is. And the fix where there
+    is no GPU to use, or one that fails."""
+    rows, fixes = [tested("cpu")], []
     problem = backend.cuda_problem()
     if problem is not None:
-        hint = "" if shutil.which("nvidia-smi") else "; nvidia-smi is not here either: perhaps no NVIDIA driver"
-        return [*rows, ("cuda", f"not usable: {problem}{hint}", "!")], [f"for a GPU: {backend.PIP_LINE}"]
-    cuda = backend.array_module(backend.to_device(np.zeros(1), "cuda:0")).cuda.runtime
-    for i in range(cuda.getDeviceCount()):
-        properties = cuda.getDeviceProperties(i)
-        name = f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB, "
-        rows.append(tested(f"cuda:{i}", name))
-    return rows, []
+        return [*rows, ("cuda", f"not usable: {problem}", "!")], fixes_for(problem, machine)
+    for i in range(backend.cupy().cuda.runtime.getDeviceCount()):
+        device = f"cuda:{i}"
+        mine = [tested(device), compared(device)]
+        failed = [text for _, text, mark in mine if mark == "✗" and "fails: " in text]
+        fixes += [line for text in failed for line in fixes_for(text, machine) if line not in fixes]
+        rows += [*mine, *described(device)]
+    return rows, fixes
 
 
-def tested(device: str, name: str) -> Row:
+def tested(device: str) -> Row:
     """Run the test convolution on `device` and time it; a failure is a row like any other, with its reason."""
     try:
         error = convolution_error(device)
         if not error < 1e-10:
-            return device, f"{name}WRONG NUMBERS: a convolution differs from the plain loops by {error:.1e}", "✗"
+            return device, f"WRONG NUMBERS: a convolution differs from the plain loops by {error:.1e}", "✗"
         speed = gemm_gflops(device)
         milliseconds = 1000 * convolution_seconds(device)
     except Exception as failure:  # a driver, compiler or memory problem: whatever it is, it is the finding
-        return device, f"{name}fails: {type(failure).__name__}: {failure}", "✗"
+        return device, f"fails: {type(failure).__name__}: {failure}", "✗"
     text = f"convolution right, forward + backward {milliseconds:.0f} ms; matrix product {speed:,.0f} GFLOP/s (float32)"
-    return device, name + text, "✓"
+    return device, text, "✓"
 
 
 def convolution_error(device: str) -> float:

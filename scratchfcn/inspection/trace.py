@@ -262,7 +262,7 @@ class Memory:
 
     @contextlib.contextmanager
     def watching(self, like: Any) -> Iterator[Callable[[], tuple[int, int, int]]]:
-        """What this block takes, where `like` lies. The function that it gives tells afterwards, in bytes: how many more
+        """What this block takes, where `like` lies. The function that it gives tells afterwards: how many bytes more
         are in use than before; how many more there were at most; how many more than at first are in use now."""
         on_cpu = device_of(like) == "cpu"
         with host_memory() if on_cpu else watched_pool() as held:

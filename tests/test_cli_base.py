@@ -212,10 +212,10 @@ def test_doctor_finds_the_cpu_working() -> None:
 
 
 def test_doctor_says_why_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "cuda_problem", lambda: "CuPy is installed but finds no NVIDIA GPU")
+    monkeypatch.setattr(backend, "cuda_problem", lambda: "CuPy cannot be imported (No module named 'cupy')")
     result = run("doctor")
     assert result.exit_code == 0
-    assert "not usable: CuPy is installed but finds no NVIDIA GPU" in " ".join(result.output.split())
+    assert "not usable: CuPy cannot be imported (No module named 'cupy')" in " ".join(result.output.split())
     assert f"fix: for a GPU: {backend.PIP_LINE}\n" in result.output  # whole, and not eaten as markup
 
 

@@ -26,25 +26,30 @@ class Step:
     """Forward, loss, backward and update: `begin(lr)`, `add(…)` for every batch of the step, `finish()`.
 
     class_weights: (K,) or None; of several tasks, for the first. The network must be on its device already.
-    Attributes: unwaited, whether losses may be looked at later; class_weights, on the device; finite, int32 (1,) on the
-    GPU, 1 as long as all losses have been finite, and None where every loss is looked at at once.
+    Attributes: unwaited, whether losses may be looked at later; finite, int32 (1,) on the GPU, 1 as long as all losses
+    have been finite, and None where every loss is looked at at once.
     """
 
     def __init__(self, network: Network, optimizer: Optimizer, class_weights: Any, reduction: str) -> None:
         self.network, self.optimizer, self.reduction = network, optimizer, reduction
         weights = next(network.model.parameters()).data
-        if class_weights is not None and on_gpu(weights):  # once, not at every step
-            class_weights = to_device(np.asarray(class_weights, weights.dtype), device_of(weights))
-        self.class_weights = class_weights
+        self.weigh(class_weights)
         # the plain way of the optimiser would have to wait for `finite`
         self.unwaited = kernels.fused(weights) and hasattr(optimizer, "prepare_step")
         self.finite = array_module(weights).ones(1, "int32") if self.unwaited else None
+
+    def weigh(self, class_weights: Any) -> None:
+        """Use other class weights, (K,) or None."""
+        self.class_weights = self.weights_there = class_weights
+        parameter = next(self.network.model.parameters()).data
+        if class_weights is not None and on_gpu(parameter):  # once, not at every step
+            self.weights_there = to_device(np.asarray(class_weights, parameter.dtype), device_of(parameter))
 
     def loss(self, x: Tensor, labels: Any, checked: bool = False) -> Tensor:
         """The loss of images x (N, C, H, W) with labels (N, H, W). Of several tasks, with labels (N, H, W, T), it is
         the sum of theirs. checked: the labels are known to be right, so nobody looks at them."""
         labels = by_task(labels, list(self.network.tasks))
-        return segmentation_loss(self.network.model(x), labels, self.class_weights, self.reduction, checked)
+        return segmentation_loss(self.network.model(x), labels, self.weights_there, self.reduction, checked)
 
     def begin(self, lr: float) -> None:
         """Start a step at this learning rate."""

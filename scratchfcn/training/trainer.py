@@ -36,7 +36,7 @@ from .augmentation import augmentation, resized
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
-from .objective import check_labels, main_output
+from .objective import by_task, check_labels, main_output, segmentation_loss
 from .patchwise import sample_loss
 from .run_folder import RunFolder, examples
 from .step import Step
@@ -117,7 +117,7 @@ class Trainer:
         listener: Listener | None = None,
     ) -> None:
         self.config, self.network, self.folder, self.device = config, network, folder, device
-        self.val_set, self.class_weights = val_set, class_weights
+        self.val_set = val_set
         self.listener = listener or Listener()
         network.model.to(device)
         keep_freed_memory()
@@ -137,6 +137,15 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.loader) / self.config.accumulate)
+
+    @property
+    def class_weights(self) -> Any:
+        """Of the loss, (K,), or None."""
+        return self.step.class_weights
+
+    @class_weights.setter
+    def class_weights(self, weights: Any) -> None:
+        self.step.weigh(weights)
 
     # --- the loop ---
 
@@ -238,7 +247,8 @@ class Trainer:
     def loss(self, x: Tensor, labels: Any) -> Tensor:
         """The loss of images x (N, C, H, W) with labels (N, H, W), or with a sample of them, in training. Of several
         tasks, with labels (N, H, W, T), it is the sum of theirs."""
-        return self.step.loss(x, sample_loss(labels, self.config.loss_sampling))
+        labels = by_task(sample_loss(labels, self.config.loss_sampling), list(self.network.tasks))
+        return segmentation_loss(self.network.model(x), labels, self.step.weights_there, self.config.reduction)
 
     def finish_epoch(self) -> None:
         """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""

@@ -7,12 +7,18 @@ like everything else there.
 """
 
 import ctypes
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
+import strict_cuda
 import strict_cupy
+
+from scratchfcn.cuda import gemm
 
 POINTER, SIZE = ctypes.c_void_p, ctypes.c_size_t
 INT, LONG = ctypes.c_int, ctypes.c_longlong
@@ -114,8 +120,18 @@ class FakeCublas:
             product = factor * np.matmul(first, second)
             c.view[...] = product if keep == 0 else product + keep * c.view  # with 0, what C holds does not matter
 
-        strict_cupy.do(work)
+        strict_cuda.do(work, *(strict_cupy._block(x.owner) for x in (a, b, c)))
         return None
+
+
+@contextmanager
+def installed() -> Iterator[FakeCublas]:
+    """A new one, in place of the real one, for what scratchfcn/cuda/gemm.py does on the stand-in."""
+    with pytest.MonkeyPatch.context() as patch:
+        fake = FakeCublas()
+        patch.setattr(gemm, "library", lambda: fake)
+        patch.setattr(gemm, "_this_thread", threading.local())  # no handles of another one
+        yield fake
 
 
 class Refused(ValueError):

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import fake_cublas
 import numpy as np
 import pytest
 import strict_cupy
-from fake_cublas import CUPYS_HANDLE, FakeCublas
+from fake_cublas import CUPYS_HANDLE, SIGNATURES, FakeCublas
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,21 +27,17 @@ def xp() -> Iterator[Any]:
     if real:
         yield backend.cupy()
         return
-    with strict_cupy.installed() as cupy, pytest.MonkeyPatch.context() as patch:
-        fake = FakeCublas()
-        patch.setattr(gemm, "library", lambda: fake)
-        patch.setattr(gemm, "_this_thread", threading.local())
+    with strict_cupy.installed() as cupy, fake_cublas.installed():
         yield cupy
 
 
 @pytest.fixture
-def fake(xp: Any) -> FakeCublas:
-    """The cuBLAS of the tests, new."""
-    if not isinstance(gemm.library(), FakeCublas):
-        pytest.skip("asks what cuBLAS was told, which the real one does not say")
-    gemm.library().__init__()
-    gemm._this_thread.__dict__.clear()
-    return gemm.library()
+def fake(xp: Any) -> Iterator[FakeCublas]:
+    """A new cuBLAS of the tests, to be asked what it was told; the real one would not say."""
+    if xp is not strict_cupy.cupy:
+        pytest.skip("for the stand-in")
+    with fake_cublas.installed() as fake:
+        yield fake
 
 
 def numbers(*shape: int, dtype: str = "float64", seed: int = 0) -> np.ndarray:
@@ -207,8 +204,6 @@ def test_an_error_has_its_name(xp: Any, fake: FakeCublas) -> None:
 
 def test_a_library_gets_its_parameters(xp: Any, fake: FakeCublas) -> None:
     """What is declared for ctypes has as many parameters, of the same sizes, as the documentation's."""
-    from fake_cublas import SIGNATURES
-
     assert gemm.FUNCTIONS.keys() == SIGNATURES.keys()
     for name, parameters in gemm.FUNCTIONS.items():
         assert [ctypes.sizeof(p) for p in parameters] == [ctypes.sizeof(p) for p in SIGNATURES[name]]

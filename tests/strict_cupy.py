@@ -8,6 +8,9 @@ Compared with CuPy 13.6 (its documentation and source; names and signatures with
 
 - An array is never made NumPy's by itself: `__array__` raises TypeError. `get`, `item`, `tolist`, `float`, `int`,
   `bool` and printing copy to the host; `synchronised()` counts them.
+- Streams, events, graphs, memory pools and pinned memory are in tests/strict_cuda.py. While a stream is being captured
+  nothing is computed: results have the right shape and hold garbage, and what writes into an array leaves it as it is.
+  Copies to and from the host are refused, and so is whatever CuPy has cuBLAS do.
 - Operators and ufuncs take arrays and single numbers. NumPy arrays (0-d ones too), lists and None are a TypeError,
   "Unsupported type …"; an operand whose `__array_ufunc__` is None, as a Tensor's, is asked to do the operation.
 - Reductions, and indexing by numbers, give 0-d arrays: the latter views, where NumPy gives scalars that it has copied.
@@ -25,9 +28,8 @@ Stricter than CuPy, where CuPy lets something slow or doubtful pass:
 - An index beyond the end wraps around in CuPy; here it is an IndexError.
 
 Assumed, not checked on a GPU: that a ufunc's or reduction's result is laid out in C order, whatever the inputs' order
-is; that the dtype of a result is NumPy 2's (CuPy 13 looks at the value of a NumPy scalar beside an array, too); that
-memory comes in steps of 512 bytes. Events, streams other than the null one, kernels, random numbers and linear algebra
-are left out.
+is; that the dtype of a result is NumPy 2's (CuPy 13 looks at the value of a NumPy scalar beside an array, too). Random
+numbers, linear algebra and kernels other than RawModule's (tests/emulated_kernels.py) are left out.
 """
 
 import sys
@@ -41,23 +43,12 @@ from typing import Any, NoReturn
 
 import emulated_kernels
 import numpy as np
+import strict_cuda
+from strict_cuda import CUDARuntimeError, Device, do, synchronised  # noqa: F401 - asked for here
 
 NUMBERS = (bool, int, float, complex, np.generic)
 TESTS = Path(__file__).resolve().parent
 OURS = tuple(f"{folder}/" for folder in (TESTS, TESTS.parent / "scratchfcn"))  # where a call of np. is a slip
-
-_synchronised = 0
-
-
-def synchronised() -> int:
-    """How often, so far, the host would have waited for the GPU."""
-    return _synchronised
-
-
-def _wait() -> None:
-    global _synchronised
-    _synchronised += 1
-
 
 # --- into NumPy and back ----------------------------------------------------------------------------------
 
@@ -93,8 +84,7 @@ def _outside(x: Any) -> Any:
 
 def _new(array: np.ndarray) -> "ndarray":
     x = object.__new__(ndarray)
-    x._array = array
-    _account(array)
+    x._array, x._block = array, _block(array)
     return x
 
 
@@ -113,11 +103,6 @@ def _settings(name: str, kwargs: dict[str, Any], allowed: str) -> dict[str, Any]
     return {key: _inside(value) for key, value in kwargs.items()}
 
 
-def _quietly(function: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-    with np.errstate(all="ignore"):
-        return function(*args, **settings)
-
-
 def _ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A ufunc's result: `out` itself, or new arrays."""
     if len(inputs) > ufunc.nin:  # xp.add(x, y, out)
@@ -125,51 +110,149 @@ def _ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         inputs = inputs[: ufunc.nin]
     operands = tuple(_operand(x) for x in inputs)
     settings = _settings(ufunc.__name__, kwargs, "out dtype casting")
-    result = _quietly(ufunc, operands, settings)
-    return kwargs["out"] if kwargs.get("out") is not None else _outside(_c_order(result))
+    return _computed(ufunc, operands, settings, kwargs.get("out"), _c_order)
+
+
+# --- computing --------------------------------------------------------------------------------------------
+
+CUBLAS = {"dot", "einsum", "matmul", "tensordot"}
+
+
+def _computed(
+    function: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any], out: Any, laid: Callable[[Any], Any]
+) -> Any:
+    """What a function of NumPy's gives, laid out by `laid`; or `out`, which it has written to."""
+    _refuse_cublas(function.__name__, args)
+    settings = {key: value for key, value in settings.items() if key != "out"}
+    if out is None:
+        return _outside(_fresh(lambda: laid(function(*args, **settings)), (*args, *settings.values())))
+    _into(out, lambda array: function(*args, out=array, **settings), (*args, *settings.values()))
+    return out
+
+
+def _refuse_cublas(name: str, args: tuple[Any, ...]) -> None:
+    if name not in CUBLAS or not strict_cuda.is_capturing():
+        return
+    arrays = _arrays(args)
+    if len(arrays) > 1 and all(x.dtype.kind in "fc" for x in arrays):
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+
+
+def _quietly(work: Callable[[], Any]) -> Any:
+    try:
+        with np.errstate(all="ignore"):
+            return work()
+    except np._core._exceptions._ArrayMemoryError as error:  # more than this machine has
+        pool = strict_cuda.default_pool
+        size = int(np.prod(error.shape, dtype=object)) * error.dtype.itemsize
+        raise strict_cuda.OutOfMemoryError(size, pool.total_bytes(), pool.get_limit()) from None
+
+
+def _fresh(work: Callable[[], Any], inputs: Any) -> Any:
+    """The result of `work()`, where a scalar is an array too: new arrays, or views of the inputs.
+
+    While capturing, work() says what the result is like; its new arrays are filled with garbage, and written when the
+    graph is launched.
+    """
+    _join()
+    result = _as_arrays(_quietly(work))
+    if strict_cuda.is_capturing():
+        read = _arrays(inputs)
+        places = _arrays(result)
+        new = [i for i, place in enumerate(places) if not any(np.may_share_memory(place, x) for x in read)]
+
+        def again() -> None:
+            values = _arrays(_as_arrays(_quietly(work)))
+            for i in new:
+                np.copyto(places[i], values[i])
+
+        if new:
+            strict_cuda.do(again, *map(_block, read))
+        for i in new:
+            _spoil(places[i])
+    return result
+
+
+def _into(x: "ndarray", work: Callable[[np.ndarray], Any], inputs: Any = ()) -> None:
+    """work(array) writes into x's; while capturing into a copy, to see whether it can."""
+    _join()
+    array = x._array
+    if strict_cuda.is_capturing():
+        _quietly(lambda: work(array.copy(order="K")))
+        strict_cuda.do(lambda: _quietly(lambda: work(array)), *map(_block, [*_arrays(inputs), array]))
+    else:
+        _quietly(lambda: work(array))
+
+
+def _join() -> None:
+    """What was put off in this stream comes before what follows."""
+    strict_cuda.join(strict_cuda._queue())
+
+
+def _as_arrays(x: Any) -> Any:
+    if isinstance(x, tuple | list):
+        return type(x)(_as_arrays(part) for part in x)
+    return np.asarray(x) if isinstance(x, np.generic) else x
+
+
+def _arrays(x: Any) -> list[np.ndarray]:
+    """NumPy's arrays in x, within tuples and lists too."""
+    if isinstance(x, tuple | list):
+        return [array for part in x for array in _arrays(part)]
+    return [x] if isinstance(x, np.ndarray) else []
+
+
+def _spoil(array: np.ndarray) -> None:
+    """Garbage, as memory holds it that nobody has written to; as an index it is harmless."""
+    array[...] = {"f": np.nan, "c": np.nan, "i": -1, "u": 0, "b": True}.get(array.dtype.kind, 0)
 
 
 # --- memory -----------------------------------------------------------------------------------------------
 
+
+class Block:
+    """The memory of a NumPy array that owns some, and of all its views; freed with the last of them."""
+
+    def __init__(self, owner: np.ndarray) -> None:
+        self.data = strict_cuda.alloc(owner.nbytes)
+        self.owner = owner
+        _live[id(owner)] = weakref.ref(owner)
+
+    def __del__(self) -> None:
+        if hasattr(self, "owner") and _live is not None:  # None as Python ends
+            _live.pop(id(self.owner), None)
+
+
 _live: dict[int, weakref.ref[np.ndarray]] = {}  # the arrays that own memory, by identity
-_used = 0
+_blocks: "weakref.WeakValueDictionary[int, Block]" = weakref.WeakValueDictionary()
 
 
-def _account(array: Any) -> None:
-    """Count an array's memory until it is freed; a view's is its base's."""
-    global _used
-    while getattr(array, "base", None) is not None:
-        array = array.base
-    key = id(array)
-    if not isinstance(array, np.ndarray) or key in _live:
-        return
-    size = -(-array.nbytes // 512) * 512
-
-    def freed(_: Any) -> None:
-        global _used
-        _used -= size
-        del _live[key]
-
-    _used += size
-    _live[key] = weakref.ref(array, freed)
-
-
-class MemoryPool:
-    """What is in use; a pool that keeps freed memory is not imitated."""
-
-    def used_bytes(self) -> int:
-        return _used
-
-    total_bytes = used_bytes
-
-    def free_bytes(self) -> int:
-        return 0
-
-    def free_all_blocks(self) -> None:
-        """Nothing is kept, so nothing is freed."""
+def _block(array: Any) -> Block:
+    """Where an array lies; a view's is its base's."""
+    owner = array
+    while getattr(owner, "base", None) is not None:
+        owner = owner.base
+    if not isinstance(owner, np.ndarray):  # as with arrays that came by pickle
+        owner = array
+    block = _blocks.get(id(owner))
+    if block is None:
+        block = _blocks[id(owner)] = Block(owner)
+    if strict_cuda.is_capturing():
+        strict_cuda._queue().capture.touch(block.data.mem)
+    return block
 
 
 # --- arrays -----------------------------------------------------------------------------------------------
+
+
+def _refuse_host(host: Any, x: "ndarray") -> None:
+    """A NumPy array that cannot be copied to x, or from it."""
+    if not isinstance(host, np.ndarray):
+        raise TypeError(f"only a numpy.ndarray, and not {type(host)}")
+    if host.dtype != x.dtype:
+        raise TypeError(f"{host.dtype} here, {x.dtype} there")
+    if host.shape != x.shape:
+        raise ValueError(f"Shape mismatch: {host.shape} here, {x.shape} there")
 
 
 class Flags:
@@ -188,14 +271,16 @@ class Flags:
 class ndarray:
     """An array on the make-believe GPU."""
 
-    __slots__ = ("__weakref__", "_array")
+    __slots__ = ("__weakref__", "_array", "_block")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
     _array: np.ndarray
+    _block: Block
 
     def __init__(self, shape: Any, dtype: Any = float, order: str = "C") -> None:
-        self._array = np.empty(shape, dtype, order)
-        _account(self._array)
+        self._array = _quietly(lambda: np.empty(shape, dtype, order))
+        self._block = _block(self._array)
+        _spoil(self._array)
 
     # what it is
 
@@ -208,7 +293,11 @@ class ndarray:
     nbytes = property(lambda self: self._array.nbytes)
     flags = property(lambda self: Flags(self._array.flags))
     device = property(lambda self: Device(0))
-    data = property(lambda self: SimpleNamespace(ptr=self._array.ctypes.data, device=Device(0)))
+    data = property(
+        lambda self: SimpleNamespace(
+            ptr=self._array.ctypes.data, device=Device(0), device_id=0, mem=self._block.data.mem
+        )
+    )
     T = property(lambda self: _new(self._array.T))
     real = property(lambda self: _new(self._array.real))
     imag = property(lambda self: _new(self._array.imag))
@@ -222,15 +311,38 @@ class ndarray:
 
     # the ways to the host
 
-    def get(self, stream: None = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
-        _wait()
-        if stream is not None or out is not None:
-            raise NotImplementedError("the stand-in's get takes neither a stream nor out")
-        return np.array(self._array, order=order)
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
+        if out is not None:
+            _refuse_host(out, self)
+        if strict_cuda._queue(stream).capture is not None:
+            raise RuntimeError("the current stream is capturing, so D2H transfers are disallowed")
+        array = self._array
+        if out is not None and not blocking and strict_cuda.is_pinned(out):
+            strict_cuda.copy_later(stream, lambda: np.copyto(out, array))
+            return out
+        strict_cuda.wait_for(strict_cuda._queue(stream))  # a copy to ordinary memory waits, whatever `blocking` says
+        if out is None:
+            return np.array(array, order=order)
+        np.copyto(out, array)
+        return out
+
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
+        _refuse_host(arr, self)
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
+        strict_cuda.refuse_host_copy(stream)
+        array = self._array
+        in_order = arr.flags.c_contiguous if self.flags.c_contiguous else arr.flags.f_contiguous
+        if in_order and strict_cuda.is_pinned(arr):
+            strict_cuda.copy_later(stream, lambda: np.copyto(array, arr))
+        else:
+            strict_cuda.wait_for(strict_cuda._queue(stream))
+            np.copyto(array, arr)
 
     def item(self) -> Any:
-        _wait()
-        return self._array.item()
+        if self.size != 1:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        return self.get().item()
 
     def tolist(self) -> Any:
         return self.get().tolist()
@@ -303,13 +415,14 @@ class ndarray:
     # indexing
 
     def __getitem__(self, key: Any) -> "ndarray":
-        key = _index(key)
-        return _new(np.asarray(self._array[key]))
+        key, array = _index(key), self._array
+        return _new(_fresh(lambda: np.asarray(array[key]), (array, key)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray):
             raise ValueError("a numpy.ndarray cannot be assigned to a part of a cupy.ndarray; move it there first")
-        self._array[_index(key)] = _operand(value)
+        key, operand = _index(key), _operand(value)
+        _into(self, lambda array: array.__setitem__(key, operand), (key, operand))
 
     def __iter__(self) -> Iterator["ndarray"]:
         if not self.ndim:
@@ -319,9 +432,10 @@ class ndarray:
     def astype(
         self, dtype: Any, order: str = "K", casting: None = None, subok: None = None, copy: bool = True
     ) -> "ndarray":
-        with np.errstate(all="ignore"):
-            array = self._array.astype(dtype, order=order, copy=copy)
-        return self if array is self._array else _new(array)
+        array = self._array
+        if not copy and array.astype(dtype, order=order, copy=False) is array:
+            return self
+        return _new(_fresh(lambda: array.astype(dtype, order=order), array))
 
     def fill(self, value: Any) -> None:
         self[...] = value
@@ -349,7 +463,7 @@ def _index(key: Any) -> tuple[Any, ...]:
         if isinstance(part, np.ndarray):
             raise TypeError("a numpy.ndarray as an index is copied to the GPU each time; move it there first")
         if isinstance(part, ndarray) and part.dtype == bool:
-            _wait()  # how many there are decides the result's shape
+            strict_cuda.read_back()  # how many there are decides the result's shape
     key = tuple(_inside(part) for part in parts)
     return key if any(part is ... for part in key) else (*key, ...)
 
@@ -442,12 +556,10 @@ def _in_place(ufunc: np.ufunc) -> Callable[[ndarray, Any], ndarray]:
 def _method(name: str, allowed: str) -> Callable[..., Any]:
     def method(x: ndarray, *args: Any, **kwargs: Any) -> Any:
         if name == "nonzero":
-            _wait()
-        function = getattr(x._array, name)
-        result = _quietly(function, _inside(args), _settings(name, kwargs, allowed))
-        if kwargs.get("out") is not None:
-            return kwargs["out"]
-        return _outside(result if name in VIEWS or kwargs.get("order", "C") != "C" else _c_order(result))
+            strict_cuda.read_back()
+        laid = _as_arrays if name in VIEWS or kwargs.get("order", "C") != "C" else _c_order
+        settings = _settings(name, kwargs, allowed)
+        return _computed(getattr(np.ndarray, name), (x._array, *_inside(args)), settings, kwargs.get("out"), laid)
 
     return method
 
@@ -583,11 +695,18 @@ def _module_function(name: str, allowed: str, creates: bool) -> Callable[..., An
         if needs_array and not _holds_array(inputs):
             _refuse(args[0])
         if name in WAITING:
-            _wait()
-        result = _quietly(numpys, _inside(args), _settings(name, kwargs, allowed))
-        if kwargs.get("out") is not None:
-            return kwargs["out"]
-        return _new(np.asarray(result)) if name in ANSWERS else _outside(result)
+            strict_cuda.read_back()
+        settings = _settings(name, kwargs, allowed)
+        if name in ("empty", "empty_like"):
+            x = _new(_quietly(lambda: numpys(*_inside(args), **settings)))
+            _spoil(x._array)
+            return x
+        if name == "copyto":
+            into, *others = args
+            _into(into, lambda array: np.copyto(array, *_inside(tuple(others)), **settings), _inside(tuple(others)))
+            return None
+        laid = np.asarray if name in ANSWERS else _as_arrays
+        return _computed(numpys, _inside(args), settings, kwargs.get("out"), laid)
 
     function.__name__ = function.__qualname__ = name
     return function
@@ -604,28 +723,43 @@ def _module_ufunc(name: str) -> Callable[..., Any]:
 def asarray(a: Any, dtype: Any = None, order: str | None = None, *, blocking: bool = False) -> ndarray:
     """An array of the GPU as it is where it fits; a copy of anything else: the way there is always explicit."""
     if isinstance(a, ndarray):
-        array = np.asarray(a._array, dtype, order=order)
-        return a if array is a._array else _new(array)
-    return array_(a, dtype, order=order or "K")
+        array = a._array
+        if np.asarray(array, dtype, order=order) is array:
+            return a
+        return _new(_fresh(lambda: np.asarray(array, dtype, order=order), array))
+    return array_(a, dtype, order=order or "K", blocking=blocking)
 
 
 def array_(
     obj: Any, dtype: Any = None, copy: bool = True, order: str = "K", ndmin: int = 0, *, blocking: bool = False
 ) -> ndarray:
-    if isinstance(obj, list | tuple):
-        obj = [x._array if isinstance(x, ndarray) else x for x in obj]
-    result = np.array(obj._array if isinstance(obj, ndarray) else obj, dtype, order=order, ndmin=ndmin)
+    from_host = not _holds_array(obj)
+    parts = _array_or_parts(obj)
+    result = _quietly(lambda: np.array(parts, dtype, order=order, ndmin=ndmin))
     if result.dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {result.dtype}")
-    return _new(result)
+    if not from_host:
+        return _new(_fresh(lambda: np.array(parts, dtype, order=order, ndmin=ndmin), parts))
+    if result.ndim:  # a number is an argument of a kernel that fills the array with it
+        strict_cuda.refuse_host_copy()
+        if blocking:
+            strict_cuda.wait_for(strict_cuda._queue())
+        return _new(result)
+    return _new(_fresh(lambda: result.copy(), ()))
+
+
+def _array_or_parts(x: Any) -> Any:
+    if isinstance(x, list | tuple):
+        return [_array_or_parts(part) for part in x]
+    return x._array if isinstance(x, ndarray) else x
 
 
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
     return asarray(a, dtype, order="C")
 
 
-def asnumpy(a: Any, stream: None = None, order: str = "C", out: None = None, *, blocking: bool = True) -> np.ndarray:
-    return a.get(stream, order, out) if isinstance(a, ndarray) else np.asarray(a, order=order)
+def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True) -> np.ndarray:
+    return a.get(stream, order, out, blocking) if isinstance(a, ndarray) else np.asarray(a, order=order)
 
 
 def get_array_module(*args: Any) -> ModuleType:
@@ -638,48 +772,7 @@ def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
     return _new(np.lib.stride_tricks.as_strided(x._array, shape, strides))
 
 
-# --- devices ----------------------------------------------------------------------------------------------
-
-
-class CUDARuntimeError(RuntimeError):
-    """What CuPy raises where CUDA refuses."""
-
-
-class Device:
-    """The one device there is, number 0."""
-
-    def __init__(self, device: Any = 0) -> None:
-        self.id = int(device.id if isinstance(device, Device) else device or 0)
-        if self.id != 0:
-            raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
-
-    def use(self) -> "Device":
-        return self
-
-    def synchronize(self) -> None:
-        _wait()
-
-    def __enter__(self) -> "Device":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        pass
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def __repr__(self) -> str:
-        return f"<CUDA Device {self.id}>"
-
-
-def _needs_a_gpu(name: str) -> Callable[..., NoReturn]:
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError(f"cupy.{name} needs a real GPU; this is tests/strict_cupy.py")
-
-    return refuse
+# --- the module -------------------------------------------------------------------------------------------
 
 
 class StandIn(ModuleType):
@@ -704,26 +797,12 @@ def build() -> ModuleType:
     module.ndarray, module.array, module.asarray, module.asanyarray = ndarray, array_, asarray, asarray
     module.ascontiguousarray, module.asnumpy, module.get_array_module = ascontiguousarray, asnumpy, get_array_module
     module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
-    pool = MemoryPool()
-    module.get_default_memory_pool = lambda: pool
+    module.get_default_memory_pool = lambda: strict_cuda.default_pool
+    module.get_default_pinned_memory_pool = lambda: strict_cuda.default_pinned_pool
     for name in ("RawKernel", "ElementwiseKernel", "ReductionKernel", "fuse"):
-        setattr(module, name, _needs_a_gpu(name))
+        setattr(module, name, strict_cuda.needs_a_gpu(name))
     module.RawModule = emulated_kernels.RawModule
-    stream = SimpleNamespace(synchronize=_wait, ptr=0)
-    module.cuda = SimpleNamespace(
-        Device=Device,
-        Event=_needs_a_gpu("cuda.Event"),
-        Stream=SimpleNamespace(null=stream),
-        get_current_stream=lambda: stream,
-        is_available=lambda: True,
-        runtime=SimpleNamespace(
-            CUDARuntimeError=CUDARuntimeError,
-            getDeviceCount=lambda: 1,
-            getDevice=lambda: 0,
-            getDeviceProperties=lambda device: {"name": b"stand-in for a GPU", "totalGlobalMem": 1 << 33},
-            deviceSynchronize=_wait,
-        ),
-    )
+    module.cuda = strict_cuda.build()
     module.is_available = module.cuda.is_available
     return module
 

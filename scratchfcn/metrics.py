@@ -23,13 +23,16 @@ needs to know where pixels lie: see boundary.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from .backend import array_module, device_of, is_array, to_device, to_numpy
+from .backend import array_module, device_of, is_array, on_gpu, to_device, to_numpy
 from .boundary import BoundaryF1 as BoundaryF1  # the fifth measure, found here beside the four
+from .cuda import kernels
 from .tensor import Tensor
+
+NO_CLASS = np.iinfo(np.int64).max  # larger than any wrong class
 
 
 class ConfusionMatrix:
@@ -72,11 +75,14 @@ class ConfusionMatrix:
     def reset(self) -> None:
         """Forget everything counted so far."""
         self._counts: Any = None  # (K*K,) int64, on the device of the first batch
+        self._wrong: Any = None  # (4,) int64, on a GPU: wrong labels and predictions, and the smallest of each
 
-    def update(self, pred: Any, label: Any) -> None:
+    def update(self, pred: Any, label: Any, checked: bool = False) -> None:
         """Count one batch: predicted and true class of every pixel, integers of equal shape, e.g. (N, H, W).
 
         Arrays may be NumPy, CuPy or Tensors; counting happens where `pred` lives, not on the host.
+        checked: on a GPU, do not wait to see whether all classes exist. One that does not is not counted, and the error
+        comes when the matrix is read.
         Errors: ValueError for unequal shapes and for a class outside 0 … K-1 at a pixel that counts (naming
         it); TypeError for arrays that are not integers.
         """
@@ -87,14 +93,42 @@ class ConfusionMatrix:
                 "of logits (N, K, H, W), pass logits.argmax(axis=1)"
             )
         label = to_device(label, device_of(pred))
+        if not on_gpu(pred):
+            self._add(self._count_on_host(pred, label))
+            return
+        counts, wrong = self._count_on_gpu(pred, label)
+        if not checked:
+            self._check(wrong)
+        self._add(counts, wrong)
+
+    def _count_on_host(self, pred: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """(K*K,) int64."""
+        label, pred = label.astype(np.int64, copy=False), pred.astype(np.int64, copy=False)  # 255·K is no uint8
         kept = label != self.ignore_index
         label, pred = label[kept], pred[kept]  # (P,) each: the pixels that count
-        self._check_range("label", label)
-        self._check_range("pred", pred)
-
+        for what, classes in (("label", label), ("pred", pred)):
+            wrong = (classes < 0) | (classes >= self.num_classes)
+            if wrong.any():
+                self._refuse(what, classes[wrong][0], wrong.sum())
         K = self.num_classes
         pairs = K * label + pred  # (P,): one number for each combination, counted in one sweep
-        self._add(array_module(pairs).bincount(pairs, minlength=K * K).astype("int64", copy=False))
+        return np.bincount(pairs, minlength=K * K).astype(np.int64, copy=False)
+
+    def _count_on_gpu(self, pred: Any, label: Any) -> tuple[Any, Any]:
+        """(K*K,) and what is wrong, (4,), int64. No array here has a size that depends on what another holds: to know
+        it, the host would have to wait."""
+        xp, K = array_module(pred), self.num_classes
+        if kernels.enabled():
+            counts, wrong = xp.zeros(K * K, "int64"), xp.zeros(4, "int64")
+            wrong[2:] = NO_CLASS
+            kernels.count_pairs(pred, label, self.ignore_index, counts, wrong)
+            return counts, wrong
+        label, pred = label.astype("int64").reshape(-1), pred.astype("int64").reshape(-1)  # (P,)
+        kept = label != self.ignore_index
+        wrong = _wrong(xp.where(kept, label, 0), xp.where(kept, pred, 0), K)
+        classes = xp.arange(K)[:, None]
+        truth, found = ((label == classes) & kept).astype("float64"), (pred == classes).astype("float64")  # (K, P)
+        return (truth @ found.T).astype("int64").reshape(K * K), wrong  # whole numbers, exact up to 2^53
 
     def merge(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """Add another matrix's counts, e.g. those of another process, to this one; also written `a += b`."""
@@ -104,32 +138,69 @@ class ConfusionMatrix:
                 f"cannot be added to {self.num_classes} classes, ignoring {self.ignore_index}"
             )
         if other._counts is not None:
-            self._add(other._counts)
+            self._add(other._counts, other._wrong)
         return self
 
     __iadd__ = merge
 
-    def _add(self, counts: Any) -> None:
+    def empty(self) -> ConfusionMatrix:
+        """Another matrix for the same classes, nothing counted yet."""
+        return ConfusionMatrix(self.num_classes, self.ignore_index, self.unscored)
+
+    def state(self) -> Any:
+        """All that was counted, as one array where counting happens: (K*K,) int64, and on a GPU 4 numbers more of what
+        was wrong. It can be read later, without waiting, and given to another matrix's `add_state`."""
+        if self._counts is None:
+            return np.zeros(self.num_classes**2, np.int64)
+        if self._wrong is None:
+            return self._counts
+        return array_module(self._wrong).concatenate((self._counts, self._wrong))
+
+    def add_state(self, state: Any) -> None:
+        """Add what another matrix's `state` was."""
+        counts, wrong = state[: self.num_classes**2], state[self.num_classes**2 :]
+        self._add(counts, wrong if len(wrong) else None)
+
+    def _add(self, counts: Any, wrong: Any = None) -> None:
+        """Add counts (K*K,), and what was wrong among the rest, (4,); both stay where they are now."""
         if self._counts is None:
             self._counts = counts.copy()
         else:
             self._counts += to_device(counts, device_of(self._counts))
+        if wrong is None:
+            return
+        if self._wrong is None:
+            self._wrong = wrong.copy()
+        else:
+            wrong = to_device(wrong, device_of(self._wrong))
+            self._wrong[:2] += wrong[:2]
+            array_module(wrong).minimum(self._wrong[2:], wrong[2:], out=self._wrong[2:])
 
-    def _check_range(self, what: str, classes: Any) -> None:
-        wrong = (classes < 0) | (classes >= self.num_classes)
-        if wrong.any():
-            extra = f" (or {self.ignore_index}, ignored)" if what == "label" else ""
-            raise ValueError(
-                f"ConfusionMatrix: {what} {int(classes[wrong][0])} at {int(wrong.sum())} pixel(s), "
-                f"but {self.num_classes} classes allow 0 to {self.num_classes - 1}{extra}"
-            )
+    def _check(self, wrong: Any) -> None:
+        """ValueError where `wrong` (4,) tells of classes that do not exist. On a GPU, this waits."""
+        labels, preds, *smallest = to_numpy(wrong).tolist()
+        for what, pixels, value in zip(("label", "pred"), (labels, preds), smallest, strict=True):
+            if pixels:
+                self._refuse(what, value, pixels)
+
+    def _refuse(self, what: str, value: int, pixels: int) -> NoReturn:
+        extra = f" (or {self.ignore_index}, ignored)" if what == "label" else ""
+        raise ValueError(
+            f"ConfusionMatrix: {what} {value} at {pixels} pixel(s), "
+            f"but {self.num_classes} classes allow 0 to {self.num_classes - 1}{extra}"
+        )
 
     # --- measures -------------------------------------------------------------------------------------------
 
     @property
     def matrix(self) -> np.ndarray:
-        """n (K, K), int64 on the host: n[i, j] pixels of true class i were predicted as class j."""
+        """n (K, K), int64 on the host: n[i, j] pixels of true class i were predicted as class j.
+
+        Errors: ValueError for a class that `update` was told not to look for.
+        """
         K = self.num_classes
+        if self._wrong is not None:
+            self._check(self._wrong)
         if self._counts is None:
             return np.zeros((K, K), np.int64)
         return np.array(to_numpy(self._counts)).reshape(K, K)
@@ -181,12 +252,24 @@ class ConfusionMatrix:
 
 
 def _integers(what: str, x: Any) -> Any:
-    """`x` as an int64 array: K·label would overflow the uint8 that masks come in."""
+    """`x` as an array of integers."""
     x = x.data if isinstance(x, Tensor) else x
     x = x if is_array(x) else np.asarray(x)
     if x.dtype.kind not in "iu":
         raise TypeError(f"ConfusionMatrix: {what} must hold class numbers (integers), got {x.dtype}")
-    return x.astype("int64", copy=False)
+    return x
+
+
+def _wrong(label: Any, pred: Any, K: int) -> Any:
+    """(4,) int64: how many labels, and how many predictions, are outside 0 … K-1, and the smallest of each."""
+    xp = array_module(label)
+    numbers = xp.full(4, NO_CLASS)
+    for i, classes in enumerate((label, pred)):
+        outside = (classes < 0) | (classes >= K)
+        numbers[i] = outside.sum()
+        if classes.size:
+            numbers[2 + i] = xp.where(outside, classes, NO_CLASS).min()
+    return numbers
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

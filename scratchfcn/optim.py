@@ -12,15 +12,21 @@ step's number to the learning rate, so that a resumed run needs to remember noth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import compress
+from operator import not_
 from typing import Any
 
 import numpy as np
 
-from .backend import array_module, device_of, is_array, to_device
+from .backend import array_module, cupy, device_of, is_array, on_gpu, to_device
+from .cuda import kernels
+from .cuda.transfer import upload
 from .nn import Module
 from .ops.layout import leading_blocks
 from .parallel import share
 from .tensor import Parameter
+
+Moving = tuple[int, Parameter, dict[str, Any], dict[str, Any]]  # a parameter's number, itself, its group, its state
 
 
 class Optimizer:
@@ -28,9 +34,14 @@ class Optimizer:
 
     lr: the base learning rate, which a schedule may set before every step. A group's own rate is lr·lr_mult
     ("lr" in a group is turned into that multiplier), its weight decay weight_decay·decay_mult.
+
+    A step has two halves: `prepare_step`, the host's, and `apply_step`, which on a GPU is a launch for every 64
+    parameters and nothing else. So the second can be part of a CUDA graph: the numbers that change from step to step
+    are in a table on the GPU, which the first half fills in.
     """
 
     slots: tuple[str, ...] = ()  # names of the arrays kept for every parameter
+    kernel = ""  # of cuda/kernels.cu
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
         if lr <= 0 or weight_decay < 0:
@@ -45,6 +56,9 @@ class Optimizer:
         if len({id(p) for p in self.parameters}) != len(self.parameters):
             raise ValueError(f"{type(self).__name__}: a parameter appears twice; it would be stepped twice")
         self.state: list[dict[str, Any]] = [{"steps": 0} for _ in self.parameters]  # its own: it may join later
+        self._moving: list[Moving] = []  # in the step that is being made
+        self._rates: Any = None  # on a GPU: float64 (P, 3)
+        self._always: Any = None  # on a GPU: int32 (1,), 1
 
     def _group(self, params: Any, lr: float | None = None, weight_decay: float | None = None, **mult: float) -> dict:
         unknown = set(mult) - {"lr_mult", "decay_mult"}
@@ -62,18 +76,54 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient, in place."""
-        pieces = []
-        parameters = [(parameter, group) for group in self.groups for parameter in group["params"]]
-        for (parameter, group), state in zip(parameters, self.state, strict=True):
-            if parameter.grad is None:
-                continue
+    def step(self, only_if: Any = None) -> None:
+        """Move every parameter that has a gradient, in place.
+
+        only_if: an int32 array of one number on the parameters' device, or None. Where it is 0, no weight changes, nor
+        what is kept beside it. On a GPU the number is not brought to the host to look at it, unless there is a
+        parameter that no kernel moves.
+        """
+        self.prepare_step()
+        self.apply_step(only_if)
+
+    def prepare_step(self) -> None:
+        """The host's half of a step: count it, for every parameter that has a gradient, and note the rates."""
+        self._moving = [
+            (i, parameter, group, self.state[i])
+            for i, (parameter, group) in enumerate((p, group) for group in self.groups for p in group["params"])
+            if parameter.grad is not None
+        ]
+        for _, parameter, _, state in self._moving:
             state["steps"] += 1
             for slot in self.slots:
                 if slot not in state:
                     state[slot] = array_module(parameter.grad).zeros_like(parameter.data)
-            pieces += [(parameter, group, state, some) for some in leading_blocks(parameter.data)]
+        if any(on_gpu(parameter.data) for _, parameter, _, _ in self._moving):
+            self._note_rates()
+
+    def _note_rates(self) -> None:
+        """Fill in the table on the GPU: a row for every parameter."""
+        if self._rates is None:
+            self._rates = cupy().zeros((len(self.parameters), 3), np.float64)
+            self._always = cupy().ones(1, np.int32)
+        rates = np.zeros(self._rates.shape)
+        for i, _, group, state in self._moving:
+            rates[i] = self.rates(group, state["steps"])
+        upload(rates, self._rates)
+
+    def apply_step(self, only_if: Any = None) -> None:
+        """The other half: move the parameters that `prepare_step` found. Their gradients may have been computed anew
+        since then, in the same arrays or in others."""
+        moving = [piece for piece in self._moving if piece[1].grad is not None]
+        fused = [self._is_fused(parameter, state) for _, parameter, _, state in moving]
+        self._fused_step([*compress(moving, fused)], only_if)
+        rest = [*compress(moving, map(not_, fused))]
+        if rest and (only_if is None or only_if.item()):
+            self._plain_step(rest)
+
+    def _plain_step(self, moving: list[Moving]) -> None:
+        """`update` for parameter after parameter, or block after block of a large one."""
+        pieces = [(p, group, state, some) for _, p, group, state in moving for some in leading_blocks(p.data)]
 
         def step_of(piece: tuple[Parameter, dict, dict, Any]) -> None:
             parameter, group, state, some = piece
@@ -84,6 +134,34 @@ class Optimizer:
             self.update(weights, gradient, state, self.lr * group["lr_mult"])
 
         share(step_of, pieces, pieces[0][0].data if pieces else None)
+
+    def _is_fused(self, parameter: Parameter, state: dict[str, Any]) -> bool:
+        """Whether a kernel can move the parameter: it wants plain arrays of one dtype, and knows no other `update`."""
+        arrays = [parameter.data, *(state[slot] for slot in self.slots)]
+        return (
+            kernels.fused(parameter.data)
+            and type(self).update is KERNELS_UPDATE.get(self.kernel)
+            and all(a.dtype == parameter.grad.dtype and a.flags.c_contiguous for a in arrays)
+        )
+
+    def _fused_step(self, moving: list[Moving], only_if: Any) -> None:
+        """One launch for every 64 parameters of a dtype."""
+        by_dtype: dict[Any, list[kernels.Moved]] = {}
+        for i, parameter, _, state in moving:
+            w, g = parameter.data, array_module(parameter.grad).ascontiguousarray(parameter.grad)
+            if w.size:
+                by_dtype.setdefault(w.dtype, []).append((i, w, g, [state[slot] for slot in self.slots]))
+        only_if = self._always if only_if is None else only_if
+        for tensors in by_dtype.values():
+            kernels.move(self.kernel, tensors, self._rates, only_if, *self.constants())
+
+    def rates(self, group: dict, steps: int) -> tuple[float, float, float]:
+        """What the kernel is told of a parameter at its step number `steps`, from 1: rate, decay, correction."""
+        return self.lr * group["lr_mult"], group["weight_decay"], 1.0
+
+    def constants(self) -> tuple[float, ...]:
+        """What the kernel is told of all parameters alike."""
+        return ()
 
     def update(self, w: Any, g: Any, state: dict[str, Any], lr: float) -> None:
         """Change weights `w` in place, given their gradient and their state arrays: those of a parameter, or of a block
@@ -114,6 +192,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum:  v ← momentum·v + g,  w ← w - lr·v."""
 
+    kernel = "sgd"
+
     def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         super().__init__(params, lr, weight_decay)
         if not 0.0 <= momentum < 1.0:
@@ -129,6 +209,9 @@ class SGD(Optimizer):
             g = v
         w -= lr * g
 
+    def constants(self) -> tuple[float, ...]:
+        return (self.momentum,)
+
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): a step per weight, scaled by how large its gradients have been.
@@ -138,6 +221,7 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square")
+    kernel = "adam"
 
     def __init__(
         self,
@@ -161,6 +245,17 @@ class Adam(Optimizer):
         v += (1.0 - b2) * (g * g)
         denominator = (v / (1.0 - b2**t)) ** 0.5 + self.eps
         w -= (lr / (1.0 - b1**t)) * m / denominator
+
+    def rates(self, group: dict, steps: int) -> tuple[float, float, float]:
+        (b1, b2), lr = self.betas, self.lr * group["lr_mult"]
+        return lr / (1.0 - b1**steps), group["weight_decay"], 1.0 - b2**steps
+
+    def constants(self) -> tuple[float, ...]:
+        b1, b2 = self.betas
+        return b1, 1.0 - b1, b2, 1.0 - b2, self.eps
+
+
+KERNELS_UPDATE = {"sgd": SGD.update, "adam": Adam.update}  # what each kernel computes
 
 
 def paper_groups(model: Module) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ on disk.
 
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -208,3 +209,183 @@ def bilinear_backward(gy: Any, size: Pair, align_corners: bool) -> Any:
 
 
 # --- sums, the loss, counting, optimisers -------------------------------------------------------------------
+
+STRETCH, COUNTED, MOVED, TENSORS = 4096, 8192, 1024, 64  # as in kernels.cu
+LARGEST = 2**31 - 1  # what an int can count
+
+
+def _planes(x: Any) -> tuple[Any, int, int]:
+    """x (N, C, …) as (N, C, M), whose M pixels of a plane lie side by side; numbers to the next image, and channel.
+    A view, unless the pixels of x lie otherwise."""
+    N, C = x.shape[:2]
+    x = x.reshape(N, C, x.size // max(1, N * C))
+    if x.shape[2] > 1 and x.strides[2] != x.itemsize:
+        x = array_module(x).ascontiguousarray(x)
+    return x, x.strides[0] // x.itemsize, x.strides[1] // x.itemsize
+
+
+def _channels(*images: Any) -> tuple[list[tuple[Any, np.ndarray]], tuple[int, int]]:
+    """Images of equal shape as the sums want them: each array and its steps, and the pixels of an image and of all.
+    Where the channels of all images are in one piece, as is usual here, they are taken for those of a single image."""
+    planes = [_planes(x) for x in images]
+    N, _, pixels = planes[0][0].shape
+    if all(N == 1 or image == pixels for _, image, _ in planes):
+        pixels *= N
+    steps = [np.array((image, channel, 0, 1), STEPS) for _, image, channel in planes]
+    return list(zip((x for x, _, _ in planes), steps, strict=True)), (pixels, N * planes[0][0].shape[2])
+
+
+def _stretches(M: int) -> int:
+    """How many blocks a channel of M numbers is cut into."""
+    return -(-M // STRETCH)
+
+
+def summable(x: Any) -> bool:
+    """Whether x (N, C, …) is of a size that the sums below are made for: not empty, and its indices are ints."""
+    return x.size > 0 and x.size // x.shape[1] <= LARGEST - STRETCH
+
+
+def channel_sums(x: Any) -> Any:
+    """(N, C, H, W) → (C,): the sum of each channel's pixels, in a fixed order."""
+    xp, C = array_module(x), x.shape[1]
+    [image], (pixels, M) = _channels(x)
+    parts = _stretches(M)
+    stretches, sums = xp.empty(C * parts, x.dtype), xp.empty(C, x.dtype)
+    launch("channel_sums", x, C * parts * THREADS, *image, pixels, M, stretches)
+    launch("add_stretches", x, C * THREADS, stretches, parts, 1.0, sums)
+    return sums
+
+
+def batch_statistics(x: Any, running_mean: Any, running_var: Any, momentum: float) -> tuple[Any, Any]:
+    """Mean and variance (C,) of the channels of x (N, C, H, W). The running statistics move towards them, in place, by
+    `momentum` of the way."""
+    xp, C = array_module(x), x.shape[1]
+    [image], (pixels, M) = _channels(x)
+    parts = _stretches(M)
+    stretches, mean, var = xp.empty(C * parts, x.dtype), xp.empty(C, x.dtype), xp.empty(C, x.dtype)
+    launch("channel_sums", x, C * parts * THREADS, *image, pixels, M, stretches)
+    launch("add_stretches", x, C * THREADS, stretches, parts, float(M), mean)
+    launch("squared_deviations", x, C * parts * THREADS, *image, pixels, M, mean, stretches)
+    running = running_mean, running_var, 1.0 - momentum, float(momentum), M / (M - 1)
+    launch("batch_variance", x, C * THREADS, stretches, parts, float(M), mean, var, *running)
+    return mean, var
+
+
+def normalise(x: Any, mean: Any, var: Any, eps: float, weight: Any, bias: Any) -> Any:
+    """y = (x - mean) / √(var + eps) · weight + bias for x (N, C, H, W), the rest (C,)."""
+    N, C, H, W = x.shape
+    y = _new_image(x, N, C, (H, W))
+    [image], (pixels, M) = _channels(x)
+    launch("normalise", x, C * _stretches(M) * THREADS, *image, pixels, M, mean, var, float(eps), weight, bias, y)
+    return y
+
+
+def batch_norm_parameters(gy: Any, x: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
+    """gweight and gbias (C,): the sums of gy·x̂ and of gy over each channel."""
+    xp, C = array_module(x), x.shape[1]
+    images, (pixels, M) = _channels(gy, x)
+    parts = _stretches(M)
+    sums, products = xp.empty(C * parts, x.dtype), xp.empty(C * parts, x.dtype)
+    arrays = [part for image in images for part in image]
+    launch("batch_norm_sums", x, C * parts * THREADS, *arrays, pixels, M, mean, sums, products)
+    gweight, gbias = xp.empty(C, x.dtype), xp.empty(C, x.dtype)
+    launch("batch_norm_parameters", x, C * THREADS, sums, products, parts, var, float(eps), gweight, gbias)
+    return gweight, gbias
+
+
+def batch_norm_backward(
+    gy: Any, x: Any, mean: Any, var: Any, eps: float, weight: Any, gweight: Any, gbias: Any, training: bool
+) -> Any:
+    """gx (N, C, H, W) of a batch norm, from its parameters' gradients."""
+    N, C, H, W = x.shape
+    gx = _new_image(x, N, C, (H, W))
+    images, (pixels, M) = _channels(gy, x)
+    arrays = [part for image in images for part in image]
+    parameters = mean, var, float(eps), weight, gweight, gbias
+    threads = C * _stretches(M) * THREADS
+    launch("batch_norm_backward", x, threads, *arrays, pixels, M, *parameters, int(training), gx)
+    return gx
+
+
+def _integers(x: Any) -> tuple[Any, int]:
+    """Integers of any type, in C order, and the `kind` by which kernels.cu reads them."""
+    return array_module(x).ascontiguousarray(x), x.itemsize if x.dtype.kind == "u" else -x.itemsize
+
+
+class SoftmaxLoss:
+    """ops.SoftmaxCrossEntropy of logits x (N, K, …) and integer labels (N, …), forward and backward.
+
+    weight: (K,) or None, of x's dtype. Kept for backward: x itself and two numbers a pixel. Nobody waits for anything,
+    and nobody looks at the labels: one that is neither a class nor ignored makes the loss NaN.
+    """
+
+    def __init__(self, x: Any, labels: Any, weight: Any, ignore_index: int, mean: bool) -> None:
+        xp, K, self.shape = array_module(x), x.shape[1], x.shape
+        self.x, *steps = _planes(x)
+        self.steps = np.array((*steps, 0, 1), STEPS)
+        N, _, M = self.x.shape
+        labels, kind = _integers(labels.reshape(N, M))
+        weight = xp.ones(K, x.dtype) if weight is None else xp.ascontiguousarray(weight)
+        self.truth = M, N * M, K, labels, kind, np.int64(ignore_index), weight
+        self.largest, self.sums = xp.empty((N, M), x.dtype), xp.empty((N, M), x.dtype)
+        self.loss, self.total = xp.empty((), x.dtype), xp.empty((), x.dtype)
+
+        blocks = -(-N * M // THREADS)
+        losses, totals = xp.empty(blocks, x.dtype), xp.empty(blocks, x.dtype)
+        pixels = self.largest, self.sums
+        launch("softmax_loss", x, N * M, self.x, self.steps, *self.truth, *pixels, losses, totals)
+        launch("softmax_loss_total", x, THREADS, losses, totals, blocks, int(mean), self.loss, self.total)
+
+    def backward(self, gy: Any) -> Any:
+        """gy, a single number → gx, in memory like x: image by image, or channel by channel."""
+        x, xp = self.x, array_module(self.x)
+        N, K, M = x.shape
+        by_channel = N > 1 and self.steps["image"] == M
+        gx = xp.empty((K, N, M), x.dtype).transpose(1, 0, 2) if by_channel else xp.empty((N, K, M), x.dtype)
+        gx_steps = np.array((*(step // x.itemsize for step in gx.strides[:2]), 0, 1), STEPS)
+        gy = gy.astype(x.dtype, copy=False)
+        numbers = self.largest, self.sums, self.total, gy
+        launch("softmax_loss_backward", x, N * M, x, self.steps, *self.truth, *numbers, gx_steps, gx)
+        return gx.reshape(self.shape)
+
+
+def count_pairs(pred: Any, label: Any, ignore_index: int, counts: Any, wrong: Any) -> None:
+    """Add to counts (K·K,) int64, at K·label + pred, the number of such pixels among those that are not ignored.
+
+    wrong: int64 (4,), likewise added to: how many labels and how many predictions, at pixels that count, are outside
+    0 … K-1, and the smallest of each, which must be no smaller than these before. Nobody waits for anything.
+    """
+    K = round(counts.size**0.5)
+    threads = -(-pred.size // COUNTED) * THREADS
+    pairs = *_integers(pred), *_integers(label)
+    like = counts.view(np.float64)  # of the two ways in which kernels.cu is compiled, either will do
+    launch("count_pairs", like, threads, *pairs, np.int64(ignore_index), K, np.int64(pred.size), counts, wrong)
+
+
+ARRAYS = ("weights", "gradients", "kept", "kept_too")
+TABLE = np.dtype(  # kernels.cu's Tensors
+    [(name, np.uint64, TENSORS) for name in ARRAYS]
+    + [("sizes", np.int64, TENSORS), ("rows", np.int32, TENSORS), ("first_block", np.int32, TENSORS + 1)],
+    align=True,
+)
+
+
+Moved = tuple[int, Any, Any, list[Any]]  # row of the rates, weights, gradient, and the arrays kept beside them
+
+
+def move(kernel: str, tensors: Sequence[Moved], rates: Any, only_if: Any, *numbers: float) -> None:
+    """Move parameters by the kernel `kernel`, "sgd" or "adam", a launch for every 64.
+
+    tensors: all arrays of one dtype, in C order, and not empty. rates: float64 (P, 3), a row for each parameter: rate,
+    decay, correction. only_if: int32, 0 to move nothing.
+    """
+    for first in range(0, len(tensors), TENSORS):
+        some = tensors[first : first + TENSORS]
+        table, blocks = np.zeros((), TABLE), 0
+        for i, (row, weights, gradient, kept) in enumerate(some):
+            for name, array in zip(ARRAYS[: 2 + len(kept)], (weights, gradient, *kept), strict=True):
+                table[name][i] = array.data.ptr
+            table["sizes"][i], table["rows"][i], table["first_block"][i] = weights.size, row, blocks
+            blocks += -(-weights.size // MOVED)
+        table["first_block"][len(some) :] = blocks
+        launch(kernel, some[0][1], blocks * THREADS, table, rates, only_if, *numbers)

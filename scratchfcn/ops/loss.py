@@ -10,7 +10,10 @@ Pixels labelled `ignore_index` (void, the border around objects) take no part: n
 
 from typing import Any
 
-from ..backend import array_module, is_array, to_device
+import numpy as np
+
+from ..backend import array_module, device_of, is_array, to_device
+from ..cuda import kernels
 from ..parallel import share
 from ..tensor import Function, Tensor
 from .layout import leading_blocks
@@ -25,15 +28,26 @@ class SoftmaxCrossEntropy(Function):
     (and gy). Paper, sections 3 (the loss is a sum over the final layer's spatial dimensions) and 4.
     """
 
-    def __init__(self, labels: Any, weight: Any = None, ignore_index: int = 255, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        labels: Any,
+        weight: Any = None,
+        ignore_index: int = 255,
+        reduction: str = "mean",
+        checked: bool = False,
+    ) -> None:
         if reduction not in ("mean", "sum"):
             raise ValueError(f"softmax_cross_entropy: reduction is 'mean' or 'sum', got {reduction!r}")
         self.labels, self.weight = labels, weight
-        self.ignore_index, self.reduction = ignore_index, reduction
+        self.ignore_index, self.reduction, self.checked = ignore_index, reduction, checked
 
     def forward(self, x: Any) -> Any:
-        labels = check_labels(x, self.labels, self.ignore_index)
+        labels = check_labels(x, self.labels, self.ignore_index, self.checked)
         weight = check_class_weight(x, self.weight)
+        self.fused = None
+        if kernels.fused(x) and 0 < x.size <= kernels.LARGEST * x.shape[1]:
+            self.fused = kernels.SoftmaxLoss(x, labels, weight, self.ignore_index, self.reduction == "mean")
+            return self.fused.loss
         xp, (N, K), self.x_shape = array_module(x), x.shape[:2], x.shape
         kept = labels != self.ignore_index  # (N, …)
         classes = xp.where(kept, labels, 0)  # an ignored pixel borrows class 0 for the indexing below
@@ -62,6 +76,8 @@ class SoftmaxCrossEntropy(Function):
         return xp.where(kept.reshape(N, M), losses * self.pixel_scale, 0).sum(dtype=x.dtype)
 
     def backward(self, gy: Any) -> Any:
+        if self.fused is not None:
+            return self.fused.backward(gy)
         xp, scale = array_module(gy), self.pixel_scale * gy  # (N, M)
         gx = xp.empty_like(self.p)  # (N, K, M)
 
@@ -74,33 +90,48 @@ class SoftmaxCrossEntropy(Function):
 
 
 def softmax_cross_entropy(
-    logits: Tensor, labels: Any, weight: Any = None, ignore_index: int = 255, reduction: str = "mean"
+    logits: Tensor,
+    labels: Any,
+    weight: Any = None,
+    ignore_index: int = 255,
+    reduction: str = "mean",
+    checked: bool = False,
 ) -> Tensor:
     """Cross entropy of logits (N, K, H, W) against integer labels (N, H, W); also (N, K) against (N,).
 
     weight: (K,) factor per class, for rare ones. ignore_index: label of pixels that do not count.
     reduction: "mean" over the kept pixels (weighted by their class weights, as in torch), or "sum", the paper's
     unnormalised loss. A batch without any kept pixel has loss 0 and zero gradient.
+    checked: the labels have been through `check_label_values` already and are not looked at again. For labels on a GPU,
+    looking means to wait until the GPU is done; labels of the host are looked at there, before they are copied.
     Errors: ValueError for a label outside 0 … K-1 (naming it) and for shapes that do not fit; TypeError for labels
     that are not integers.
     """
     arrays = [t.data if isinstance(t, Tensor) else t for t in (labels, weight)]
-    return SoftmaxCrossEntropy(*arrays, ignore_index, reduction)(logits)
+    return SoftmaxCrossEntropy(*arrays, ignore_index, reduction, checked)(logits)
 
 
-def check_labels(x: Any, labels: Any, ignore_index: int) -> Any:
-    """Labels as an array on the logits' device, of the right shape, type and range."""
-    xp = array_module(x)
+def check_labels(x: Any, labels: Any, ignore_index: int, checked: bool = False) -> Any:
+    """Labels as an array on the logits' device, of the right shape and type and, unless `checked` before, range."""
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ValueError(f"softmax_cross_entropy: logits must be floating point (N, K, …), got {x.dtype} {x.shape}")
-    labels = labels if is_array(labels) else xp.asarray(labels)
-    labels = to_device(labels, "cpu" if xp.__name__ == "numpy" else f"cuda:{x.device.id}")
+    labels = labels if is_array(labels) else np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"softmax_cross_entropy: labels must be integers, got {labels.dtype}")
     expected = (x.shape[0], *x.shape[2:])
     if labels.shape != expected:
         raise ValueError(f"softmax_cross_entropy: logits {x.shape} need labels {expected}, got {labels.shape}")
-    K = x.shape[1]
+    if not checked:
+        check_label_values(labels, x.shape[1], ignore_index)
+    return to_device(labels, device_of(x))
+
+
+def check_label_values(labels: Any, num_classes: int, ignore_index: int = 255) -> None:
+    """Labels, integers, are classes 0 … K-1 or ignored. Done once, on the host, it need not be done on the GPU.
+
+    Errors: ValueError that names a wrong label.
+    """
+    K = num_classes
     bad = ((labels < 0) | (labels >= K)) & (labels != ignore_index)
     if bad.any():
         value = int(labels[bad][0])
@@ -108,7 +139,6 @@ def check_labels(x: Any, labels: Any, ignore_index: int) -> Any:
             f"softmax_cross_entropy: label {value} at {int(bad.sum())} pixel(s), but {K} classes allow 0 to {K - 1} "
             f"(and ignore_index {ignore_index})"
         )
-    return labels
 
 
 def check_class_weight(x: Any, weight: Any) -> Any:

@@ -66,7 +66,8 @@ extern "C" __global__ void im2col(const Real* __restrict__ x, const Steps step, 
     const long long t = thread_number(), L = (long long)images * rows * g.OW;
     if (t >= C * L) return;
     long long c = t;
-    const int ow = last_index(&c, g.OW), oh = first_row + last_index(&c, rows), n = first_image + last_index(&c, images);
+    const int ow = last_index(&c, g.OW);
+    const int oh = first_row + last_index(&c, rows), n = first_image + last_index(&c, images);
 
     const Real* plane = x + n * step.image + c * step.channel;
     Real* column = cols + c * (g.KH * g.KW - 1) * L + t;  // c*KH*KW*L + l, where t = c*L + l

@@ -56,8 +56,8 @@ def _save(figure: Figure, png_path: str | Path) -> None:
 def plot_curves(log_csv_path: str | Path, png_path: str | Path) -> None:
     """Draw a run's log.csv: losses left, the paper's four measures right; the best epoch (mean IU) is marked.
 
-    The log needs a column "epoch"; of the others, those that are there are drawn. Empty and NaN cells are
-    gaps.
+    The log needs a column "epoch"; of the others, those that are there are drawn. Lines pass over empty and NaN cells,
+    such as those of epochs that were not validated.
     Errors: ValueError for a log without an epoch.
     """
     from matplotlib.figure import Figure
@@ -104,9 +104,9 @@ def _curves(axes: Axes, columns: dict[str, np.ndarray], styles: dict[str, tuple[
         values = columns.get(name)
         if values is None or not np.isfinite(values).any():
             continue
-        values = np.where(np.isfinite(values), values, np.nan)  # a loss of infinity is a gap, too
-        marker = marker if len(epochs) <= 40 else ""  # single epochs need a dot to be seen, many only clutter
-        axes.plot(epochs, values, color=colour, marker=marker, markersize=4, linewidth=1.8, label=label)
+        known = np.isfinite(values)
+        marker = marker if known.sum() <= 40 else ""  # single epochs need a dot to be seen, many only clutter
+        axes.plot(epochs[known], values[known], color=colour, marker=marker, markersize=4, linewidth=1.8, label=label)
     axes.set_title(title, loc="left", fontsize=11)
     if axes.lines:
         axes.legend(frameon=False, fontsize=9, loc="best")
@@ -182,9 +182,9 @@ def _compare_curves(
 
     lowest, highest = math.inf, 0.0
     for i, run in enumerate(curves.values()):
-        values = run[column]
-        marker = "o" if np.isfinite(values).sum() < 3 else ""  # a point alone makes no line
-        axes.plot(run[x], values, **_look(i), linewidth=1.7, marker=marker, markersize=4)
+        values, known = run[column], np.isfinite(run[column])
+        marker = "o" if known.sum() < 3 else ""  # a point alone makes no line
+        axes.plot(run[x][known], values[known], **_look(i), linewidth=1.7, marker=marker, markersize=4)
         if np.isfinite(values).any():
             lowest, highest = min(lowest, np.nanmin(values)), max(highest, np.nanmax(values))
     if column == "mean_iu":  # after all lines, which the legend counts on

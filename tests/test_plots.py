@@ -50,11 +50,23 @@ def test_curves(tmp_path: Path, epochs: int) -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("bad", ["nan", "inf", "", "?"])
-def test_values_that_are_no_numbers_are_gaps(tmp_path: Path, bad: str) -> None:
+def test_values_that_are_no_numbers_are_left_out(tmp_path: Path, bad: str) -> None:
     rows: list[dict[str, object]] = [{"epoch": e, "mean_iu": bad if e == 2 else 0.1 * e} for e in range(1, 5)]
     rows.append({"epoch": 5, **dict.fromkeys(COLUMNS[2:], bad)})
     plot_curves(log(tmp_path / "log.csv", rows), tmp_path / "curves.png")
     assert has_colour(pixels(tmp_path / "curves.png")[:, 605:], "D55E00")
+
+
+def test_curves_go_on_over_epochs_that_were_not_validated(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"epoch": e, "mean_iu": "nan" if e % 50 else e / 500} for e in range(1, 401)]
+    plot_curves(log(tmp_path / "log.csv", rows, ["epoch", "mean_iu"]), tmp_path / "every50.png")
+    rows = [row for row in rows if row["mean_iu"] != "nan"]
+    plot_curves(log(tmp_path / "log.csv", rows, ["epoch", "mean_iu"]), tmp_path / "alone.png")
+    orange = [
+        (np.abs(pixels(tmp_path / name)[:, 605:].astype(int) - (0xD5, 0x5E, 0x00)).max(axis=2) < 8).sum()
+        for name in ("every50.png", "alone.png")
+    ]
+    assert orange[0] > 0.9 * orange[1] > 500
 
 
 @pytest.mark.filterwarnings("error")

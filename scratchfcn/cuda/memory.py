@@ -133,5 +133,5 @@ def watched_pool() -> Iterator[Watched]:
 
 
 def gigabytes(count: float) -> str:
-    """ "1.5 GB"; what is less than a tenth of one in MB."""
-    return f"{count / 1e9:.1f} GB" if abs(count) >= 1e8 else f"{count / 1e6:.0f} MB"
+    """ "1.5 GB"; what is less than one in MB."""
+    return f"{count / 1e9:.1f} GB" if abs(count) >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cuda.kernels import fused
 from ..nn import Module
 from ..ops import (
     AdaptiveAvgPool2d,
@@ -209,8 +210,8 @@ def kept_by(function: Function, arrays: Sequence[Any], y: Any) -> tuple[list[Any
     x = arrays[0]
     if isinstance(function, Relu | Relu6 | Softmax):
         return [y], 0
-    if isinstance(function, MaxPool2d):
-        return [x, y], 0
+    if isinstance(function, MaxPool2d):  # on a GPU: which pixel won, by its number
+        return ([], 4 * y.size) if fused(x) else ([x, y], 0)
     if isinstance(function, Linear | Conv1x1):
         return [x], 0
     if isinstance(function, Mul | Div):
@@ -225,7 +226,7 @@ def kept_by(function: Function, arrays: Sequence[Any], y: Any) -> tuple[list[Any
         (A, B), (RH, RW) = upsampling.blocks(x.shape[2:]), upsampling.reach
         return [], x.shape[0] * x.shape[1] * RH * RW * A * B * x.itemsize  # its columns
     if isinstance(function, BatchNorm2d):
-        return [], x.nbytes  # x - mean
+        return ([x], 0) if fused(x) else ([], x.nbytes)  # x - mean
     if isinstance(function, LocalResponseNorm):
         return [x], x.nbytes  # and the energies of the neighbours
     if isinstance(function, AdaptiveAvgPool2d | ResizeBilinear):
@@ -234,6 +235,8 @@ def kept_by(function: Function, arrays: Sequence[Any], y: Any) -> tuple[list[Any
         return [], x.size  # the mask, a byte a number
     if isinstance(function, SoftmaxCrossEntropy):
         pixels = x.size // x.shape[1]
+        if fused(x):
+            return [x], pixels * (2 * x.itemsize + 1)  # the largest score and the sum of each pixel, and its label
         return [], x.nbytes + pixels * (x.itemsize + 8)  # probabilities; weights and places of the true classes
     return [], 0
 
@@ -268,6 +271,8 @@ def workspaces(function: Function, arrays: Sequence[Any], y: Any) -> tuple[int, 
         return turned, turned + y.nbytes + overhang(function, arrays, y)
     if isinstance(function, MaxPool2d):
         rows, columns = function.padding
+        if fused(x):
+            return 0, 0
         return x.nbytes if rows or columns else 0, y.size
     if isinstance(function, Dropout):
         return x.nbytes + 4 * x.size, x.nbytes
@@ -279,9 +284,10 @@ def workspaces(function: Function, arrays: Sequence[Any], y: Any) -> tuple[int, 
 
 
 def stripes_at_once(x: Any, rows: int, products: int, everything: int) -> int:
-    """Bytes of the columns that are there at once: a stripe for every core (see Stripes.cut)."""
+    """Bytes of the columns that are there at once: a stripe for every core (see Stripes.cut), on a GPU one."""
     pixels = max(stripe_bytes(x) // (rows * x.itemsize), min(2 * products, 1024))
-    return min(everything, threads() * rows * pixels * x.itemsize)
+    at_once = threads() if isinstance(x, np.ndarray) else 1
+    return min(everything, at_once * rows * pixels * x.itemsize)
 
 
 def column_bytes(function: Conv2d, arrays: Sequence[Any], y: Any) -> int:

@@ -554,6 +554,21 @@ class TestLaunching:
             kernel(grid, block, (cupy.zeros(1, np.int32), np.int32(1)))
 
 
+def test_a_graph_records_a_launch() -> None:
+    """What is recorded is done when the graph is launched, on what lies in the arrays then."""
+    x, stream = cupy.arange(16.0).reshape(1, 1, 4, 4), cupy.cuda.Stream(non_blocking=True)
+    kernels.bilinear(x, (2, 2), False)  # compiled before, as nothing can be loaded meanwhile
+    with stream:
+        stream.begin_capture()
+        y = kernels.bilinear(x, (2, 2), False)
+        graph = stream.end_capture()
+    x *= 2
+    cupy.cuda.Device().synchronize()
+    graph.launch(stream)
+    stream.synchronize()
+    assert y.tolist() == [[[[5.0, 9.0], [21.0, 25.0]]]]
+
+
 def test_code_that_does_not_compile() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)g\+\+ does not like the kernels.*kernels\.cu:2:"):
         emulated_kernels.RawModule(code="\nint nonsense").get_function("nonsense")

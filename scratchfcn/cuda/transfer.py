@@ -4,6 +4,7 @@ A GPU works through a queue (a stream), and Python runs ahead, adding to it. Who
 queue has come to it, and meanwhile the queue runs dry. So nothing here asks. Three ways:
 
     upload(host, out)     a copy to the GPU joins the queue; the host array may be used for something else at once
+                          (`sent(host, device)`: into a new array)
     Uploader(batches)     the next batch is copied, on a queue of its own, while the GPU works on the one before
     Readings()            a copy to the host joins the queue; the numbers are looked at once they have arrived
 
@@ -61,6 +62,15 @@ def upload(host: np.ndarray, out: Any) -> None:
     stream = cupy().cuda.get_current_stream()
     out.set(staged, stream)
     slot.copied.record(stream)
+
+
+def sent(host: np.ndarray, device: str) -> Any:
+    """These numbers on `device`: a new array of the current GPU, copied as `upload` does; on the CPU, `host` itself."""
+    if device == "cpu":
+        return host
+    out = cupy().empty(host.shape, host.dtype)
+    upload(host, out)
+    return out
 
 
 def free_slot(device: int, size: int) -> Slot:

@@ -7,6 +7,9 @@ are worth looking at.
 
 Of several tasks (two heads), the first is measured in full and decides which epoch is best; each further one has a
 confusion matrix of its own. The loss is then the sum of all, as in training.
+
+On a GPU, images follow each other without being waited for. What is counted is counted there, and the few numbers that
+come of it arrive a little later; predictions stay, unless somebody wants to look at them.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,20 +18,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backend import device_of, on_gpu
+from ..cuda.transfer import Readings, sent
 from ..data import Batch, Cached, Classes, Dataset, Loader, Resize, resize_label
 from ..metrics import BoundaryF1, ConfusionMatrix
 from ..tensor import Tensor, no_grad
 from .network import Network, full_size, most_likely
-from .objective import by_task, main_output, segmentation_loss
+from .objective import by_task, check_labels, main_output, segmentation_loss
 
 
 class Outcome(NamedTuple):
-    """What became of an image. prediction, label: uint8 (H, W); others: those of each further task, by its name."""
+    """What became of an image. prediction: uint8 (H, W), and loss: a number, both where the network is; label: the
+    host's uint8 (H, W); others: prediction and label of each further task, by its name."""
 
-    prediction: np.ndarray
+    prediction: Any
     label: np.ndarray
-    loss: float
-    others: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # noqa: RUF012  never written to
+    loss: Any
+    others: dict[str, tuple[Any, np.ndarray]] = {}  # noqa: RUF012  never written to
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,16 @@ class Evaluation:
             f"{task}_{name}": score for task, matrix in self.others.items() for name, score in matrix.scores().items()
         }
 
-    def add(self, name: str, prediction: np.ndarray, label: np.ndarray, loss: float) -> ImageScore:
-        """Count one more image's prediction, (H, W) like its label; returns its own scores."""
-        K, unscored = self.confusion.num_classes, self.confusion.unscored
-        alone = ConfusionMatrix(K, self.confusion.ignore_index, unscored)
-        alone.update(prediction, label)
+    def add(self, name: str, prediction: Any, label: np.ndarray, loss: float, counts: Any = None) -> ImageScore:
+        """Count one more image's prediction, (H, W) like its label; returns its own scores.
+
+        counts: what `counted` has counted already; then the prediction is needed for boundary F1 alone.
+        """
+        alone = self.confusion.empty()
+        if counts is None:
+            alone.update(prediction, label)
+        else:
+            alone.add_state(counts)
         self.confusion += alone
         f1 = float("nan") if self.boundary is None else self.boundary.update(prediction, label)[0]
         score = ImageScore(len(self.images), name, loss, alone.pixel_acc, iu_of_shown_classes(alone), f1)
@@ -110,23 +121,43 @@ class Evaluator:
         result = Evaluation(ConfusionMatrix(K, unscored=left_out), 0.0, boundary=boundary)
         for task, classes in list(self.dataset.tasks.items())[1:]:
             result.others[task] = ConfusionMatrix(len(classes), unscored=unscored(classes))
-        for i, (prediction, label, loss, others) in enumerate(self.outcomes(network, device, class_weights)):
-            score = result.add(self.dataset.name(i), prediction, label, loss)
-            result.loss += loss / count
-            for task, pair in others.items():
-                result.others[task].update(*pair)
+
+        def wanted(i: int) -> bool:
+            return boundaries or each is not None or i in keep
+
+        def take_in(i: int, label: np.ndarray, loss: np.ndarray, *arrays: np.ndarray) -> None:
+            """Image i: its loss, what was counted for each task and, where it was wanted, its prediction."""
+            counts, *others, prediction = arrays if wanted(i) else (*arrays, None)
+            score = result.add(self.dataset.name(i), prediction, label, loss.item(), counts)
+            result.loss += loss.item() / count
+            for matrix, state in zip(result.others.values(), others, strict=True):
+                matrix.add_state(state)
             if i in keep:
                 result.predictions[i] = prediction
             if each is not None:
                 each(score, prediction)
             if progress is not None:
                 progress(i + 1, count)
+
+        readings = Readings()
+        try:
+            for i, outcome in enumerate(self.outcomes(network, device, class_weights)):
+                prediction = [outcome.prediction] if wanted(i) else []
+                readings.add(outcome.loss, *counted(outcome, result), *prediction, about=(i, outcome.label))
+                for about, values in readings.ready():
+                    take_in(*about, *values)
+            for about, values in readings.all():
+                take_in(*about, *values)
+        finally:
+            readings.forget()
         return result
 
     def outcomes(self, network: Network, device: str, class_weights: Any) -> Iterator[Outcome]:
         """What the network makes of each image."""
         loader = Loader(self.dataset, 1, network.normalise, shuffle=False, workers=self.workers)
         network.model.eval()
+        if class_weights is not None and device != "cpu":  # once, not for every image
+            class_weights = sent(np.asarray(class_weights, np.float32), device)
         for batch in loader.epoch(0):
             yield self.outcome(network, device, batch, class_weights)
 
@@ -135,14 +166,17 @@ class Evaluator:
         training."""
         tasks = list(self.dataset.tasks)
         with no_grad():
-            output = network.model(Tensor(batch.images, device=device))
+            output = network.model(Tensor(sent(batch.images, device), device=device))
             logits = main_output(output, network.task)  # (1, K, h, w)
             small = resize_label(batch.labels[0], logits.shape[2:])[None]  # (1, h, w) or (1, h, w, T)
-            loss = segmentation_loss(output if tasks else logits, by_task(small, tasks), class_weights).item()
+            if device != "cpu":  # looked at there, it would mean waiting
+                check_labels(small, network.classes, network.tasks if tasks else {})
+            labels = by_task(sent(small, device), tasks)
+            loss = segmentation_loss(output if tasks else logits, labels, class_weights, checked=device != "cpu").data
             size = batch.labels.shape[1:3]
             if not tasks:
-                return Outcome(most_likely(full_size(logits, size))[0], batch.labels[0], loss)
-            found = {task: most_likely(full_size(scores, size))[0] for task, scores in output.items()}  # (H, W) each
+                return Outcome(most_likely_class(logits, size), batch.labels[0], loss)
+            found = {task: most_likely_class(scores, size) for task, scores in output.items()}  # (H, W) each
         return in_order(found, by_task(batch.labels[0], tasks), loss)
 
 
@@ -169,7 +203,7 @@ class ProbabilityEvaluator(Evaluator):
                 p = probabilities(image)  # (K, H, W)
                 found[task] = p.argmax(axis=0).astype(np.uint8)
                 loss += cross_entropy(p, labels[task], self.dataset.classes.ignore_index)
-            yield in_order(found, labels, loss)
+            yield in_order(found, labels, np.float64(loss))
 
 
 def cross_entropy(p: np.ndarray, label: np.ndarray, ignore_index: int) -> float:
@@ -179,7 +213,26 @@ def cross_entropy(p: np.ndarray, label: np.ndarray, ignore_index: int) -> float:
     return float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()) if len(right) else 0.0
 
 
-def in_order(found: dict[str, np.ndarray], labels: dict[str, np.ndarray], loss: float) -> Outcome:
+def most_likely_class(logits: Tensor, size: tuple[int, int]) -> Any:
+    """Class scores (1, K, h, w) → the most likely class of every pixel, at `size`: uint8 (H, W), where they are."""
+    scores = full_size(logits, size)
+    if not on_gpu(scores.data):
+        return most_likely(scores)[0]
+    return scores.data[0].argmax(axis=0).astype("uint8")
+
+
+def counted(outcome: Outcome, result: Evaluation) -> list[Any]:
+    """What `ConfusionMatrix.add_state` takes, for each task: counts of one image, where its prediction is."""
+    states = []
+    pairs = [(outcome.prediction, outcome.label), *outcome.others.values()]
+    for matrix, (prediction, label) in zip([result.confusion, *result.others.values()], pairs, strict=True):
+        alone = matrix.empty()
+        alone.update(prediction, sent(label, device_of(prediction)), checked=True)
+        states.append(alone.state())
+    return states
+
+
+def in_order(found: dict[str, Any], labels: dict[str, np.ndarray], loss: Any) -> Outcome:
     """Predictions and labels of all tasks, (H, W) each, as an outcome of the first and others."""
     (prediction, label), *_ = pairs = [(found[task], labels[task]) for task in labels]
     return Outcome(prediction, label, loss, dict(zip(list(labels)[1:], pairs[1:], strict=True)))

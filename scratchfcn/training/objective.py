@@ -13,12 +13,8 @@ from typing import Any
 
 from .. import ops
 from ..models.torchvision_fcn import AUX_WEIGHT
+from ..ops.loss import check_label_values
 from ..tensor import Tensor
-
-try:
-    from ..ops.loss import check_label_values
-except ImportError:  # not there yet: the op looks itself
-    check_label_values = None
 
 Output = Tensor | dict[str, Tensor]
 
@@ -40,8 +36,6 @@ def check_labels(labels: Any, classes: Sequence[str], tasks: Mapping[str, Sequen
 
     Errors: ValueError for a label that is no class, see `ops.softmax_cross_entropy`.
     """
-    if check_label_values is None:
-        return
     for task, plane in (by_task(labels, list(tasks)) if tasks else {"": labels}).items():
         check_label_values(plane, len(tasks[task] if tasks else classes))
 
@@ -52,13 +46,12 @@ def segmentation_loss(
     """Softmax cross entropy of scores (N, K, H, W) with labels (N, H, W); of several outputs, the sum (see above).
 
     labels: for a network of several tasks a dictionary with the same names as its output; class_weights are for the
-    first task. checked: the labels' values have been looked at before, see `check_labels`.
+    first task. checked: the labels have been through `check_labels` before.
     Errors: ValueError for names that differ.
     """
 
     def loss_of(scores: Tensor, truth: Any, weight: Any) -> Tensor:
-        options = {"checked": True} if checked and check_label_values is not None else {}
-        return ops.softmax_cross_entropy(scores, truth, weight, reduction=reduction, **options)
+        return ops.softmax_cross_entropy(scores, truth, weight, reduction=reduction, checked=checked)
 
     if isinstance(labels, Mapping) and not isinstance(output, dict):
         raise ValueError(f"segmentation_loss: labels for {', '.join(labels)}, but the network has a single output")

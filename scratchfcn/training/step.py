@@ -35,7 +35,7 @@ class Step:
         weights = next(network.model.parameters()).data
         self.weigh(class_weights)
         # the plain way of the optimiser would have to wait for `finite`
-        self.unwaited = kernels.fused(weights) and hasattr(optimizer, "prepare_step")
+        self.unwaited = kernels.fused(weights)
         self.finite = array_module(weights).ones(1, "int32") if self.unwaited else None
 
     def weigh(self, class_weights: Any) -> None:

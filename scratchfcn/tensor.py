@@ -341,7 +341,7 @@ def like(x: Any, other: Tensor) -> Tensor:
     if isinstance(x, int | float | np.number):
         fits = other.dtype.kind == "f" or isinstance(x, int | np.integer)
         dtype = other.dtype if fits else np.float32  # 0.5 times whole numbers is no whole number
-        return Tensor._made_by(None, array_module(other.data).asarray(x, dtype))
+        return Tensor._made_by(None, array_module(other.data).full((), x, dtype))
     return x if isinstance(x, Tensor) else Tensor(x, device=None if is_array(x) else other.device)
 
 

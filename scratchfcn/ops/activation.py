@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..backend import array_module, generator
+from ..cuda.graph import drawn
 from ..parallel import share
 from ..tensor import Function, Tensor, as_tensor
 from .layout import blocks
@@ -92,8 +93,9 @@ class Dropout(Function):
         self.p = p
 
     def forward(self, x: Any) -> Any:
-        kept = generator().random(x.shape, dtype="float32") >= self.p  # drawn on the host: one seed, any device
-        self.mask = array_module(x).asarray(kept)  # bool
+        p, shape = self.p, x.shape
+        # on the host: one seed, any device
+        self.mask = drawn(lambda: generator().random(shape, dtype="float32") >= p, x, shape, bool)
         self.scale = 0.0 if self.p == 1.0 else 1.0 / (1.0 - self.p)
         return x * self.mask * self.scale
 

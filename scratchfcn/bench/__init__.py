@@ -4,7 +4,8 @@
     libraries.py    one call of each library  work.py       an op's arithmetic and the bytes it must move
     worker.py       one measurement, in a process of its own
     suite.py        which processes run when  words.py      what bounds an op, in a sentence
-    floors.py       the fastest the machine can multiply and copy
+    clock.py        by the host or by CUDA events    floors.py    the fastest the machine can multiply and copy
+    torch_ops.py    the same ops in PyTorch, by what specs.py tells of them
     report.py, plot.py   tables and pictures
 
 Two rules make the numbers comparable. Each measurement is a process of its own, because threads that one library keeps

@@ -11,6 +11,7 @@ it as a CUDA graph, which ours is compared with in a line of its own only (`--cu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -64,15 +65,47 @@ class ScratchRun:
 
     def __call__(self) -> Tensor:
         """The step, or the inference; returns the scores (N, K, H, W)."""
+        scores = self.up_to_gradients()
+        if self.case.task == "step":
+            self.optimizer.step()
+        return scores
+
+    def up_to_gradients(self) -> Tensor:
+        """The scores, and in a step every gradient."""
         if self.case.task == "inference":
             with no_grad():
                 return self.model(self.x)
         self.optimizer.zero_grad()
         scores = self.model(self.x)
-        loss = ops.softmax_cross_entropy(scores, self.labels)
+        # labels are looked at on their way to a GPU, not in every step, as in training
+        loss = ops.softmax_cross_entropy(scores, self.labels, checked=self.device != "cpu")
         loss.backward()
-        self.optimizer.step()
         return scores
+
+    def as_graph(self) -> Callable[[], Any]:
+        """The call recorded as a CUDA graph, and a function that launches it. Errors: GraphError with the reason."""
+        from ..cuda.graph import Recorded
+
+        trains = self.case.task == "step"
+
+        def work() -> Tensor:
+            scores = self.up_to_gradients()
+            if trains:
+                self.optimizer.apply_step()
+            return scores
+
+        def with_rates(of_the_graph: Callable[[], Tensor]) -> Tensor:
+            """The learning rate goes to the GPU beforehand: it may change from step to step."""
+            if trains:
+                self.optimizer.prepare_step()
+            return of_the_graph()
+
+        self()  # there must be gradients to prepare for
+        recorded = Recorded(work)
+        for _ in range(2):
+            with_rates(recorded.run)
+        recorded.record()
+        return lambda: with_rates(recorded.launch)
 
     def results(self, scores: Tensor) -> dict[str, np.ndarray]:
         """The scores, and after a step the gradients by parameter."""

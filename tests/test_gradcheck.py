@@ -114,6 +114,10 @@ class BiasOfOneImage(ops.Conv2d):
 
 
 class AssignsWhereItShouldAdd(ops.MaxPool2d):
+    def forward(self, x: Any) -> Any:
+        self.x, self.y = x, super().forward(x)  # by a CUDA kernel, the pool itself keeps neither
+        return self.y
+
     def backward(self, gy: Any) -> Any:
         x, y, gy = (image.transpose(1, 0, 2, 3) for image in (self.x, self.y, gy))
         planes = array_module(gy).zeros(self.frame.shape, gy.dtype)

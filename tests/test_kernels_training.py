@@ -16,6 +16,7 @@ import scratchfcn as sf
 from scratchfcn import ops, optim
 from scratchfcn.backend import to_numpy
 from scratchfcn.cuda import kernels
+from scratchfcn.cuda.graph import Recorded
 from scratchfcn.metrics import ConfusionMatrix
 from scratchfcn.ops import layout
 
@@ -243,6 +244,24 @@ def test_a_wrong_label_that_nobody_looked_at_makes_the_loss_nan(label: int) -> N
     assert np.isnan(gx.get()[..., 1, 1]).all()
 
 
+def test_ops_of_ones_own_find_what_the_plain_way_keeps(cp: ModuleType) -> None:
+    class TwiceTheSlope(ops.SoftmaxCrossEntropy):
+        def backward(self, gy: Any) -> Any:
+            return (2 * self.p).reshape(self.x_shape)
+
+    class NoMean(ops.BatchNorm2d):
+        def backward(self, gy: Any) -> Any:
+            return self.centred, None, None
+
+    x = gpu(numbers((1, 3, 2, 2), "float32"))
+    op = TwiceTheSlope(np.zeros((1, 2, 2), np.uint8))
+    op.forward(x)
+    np.testing.assert_allclose(op.backward(cp.ones((), "float32")).get().sum(axis=1), 2, rtol=1e-6)
+    norm = NoMean(cp.zeros(3, "float32"), cp.ones(3, "float32"), True, 0.1, 1e-5)
+    norm.forward(x, cp.ones(3, "float32"), cp.ones(3, "float32"))
+    np.testing.assert_allclose(norm.backward(x)[0].get().sum(axis=(2, 3)), 0, atol=1e-5)
+
+
 def test_class_weights_on_the_gpu_are_not_copied(cp: ModuleType) -> None:
     weight = cp.ones(3, "float32")
     assert ops.loss.check_class_weight(gpu(numbers((1, 3, 2, 2), "float32")), weight) is weight
@@ -441,3 +460,42 @@ def test_state_goes_from_gpu_to_host_and_on(cp: ModuleType) -> None:
     optimizer.step()
     again.step()
     np.testing.assert_allclose(params[0].data.get(), host[0].data, rtol=1e-6)
+
+
+# --- a whole step -------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_step_equals_the_usual_one(cp: ModuleType) -> None:
+    xs, labels = numbers((4, 2, 3, 5, 6), "float32"), np.random.default_rng(0).integers(0, 3, (2, 5, 6)).astype("uint8")
+
+    def run(recorded: bool) -> list[np.ndarray]:
+        x, finite = cp.asarray(xs[0]), cp.ones(1, "int32")
+        params = parameters([(3,), (3,)], "float32")
+        statistics = [cp.zeros(3, "float32"), cp.ones(3, "float32")]
+        optimizer, truth = optim.SGD(params, 0.1, momentum=0.9), cp.asarray(labels)
+
+        def step() -> Any:
+            """Normalises x, takes it for scores, and moves the norm's weight and bias."""
+            optimizer.zero_grad()
+            scores = ops.batch_norm2d(sf.Tensor(x), *params, *statistics, training=True)
+            loss = ops.softmax_cross_entropy(scores, truth, checked=True)
+            loss.backward()
+            optimizer.apply_step(finite)
+            return loss.data
+
+        graph, losses = Recorded(step), []
+        give_gradients(params, 0)
+        for i, batch in enumerate(xs):
+            x[...] = cp.asarray(batch)
+            optimizer.lr = 0.1 / (1 + i)
+            optimizer.prepare_step()
+            if recorded and i == 1:
+                graph.record()
+            loss = unwaited(graph.launch if recorded and i >= 1 else graph.run)
+            losses.append(loss.get())
+        finite[...] = 0
+        graph.launch() if recorded else graph.run()
+        return [*losses, *(p.data.get() for p in params), *(array.get() for array in statistics)]
+
+    for ours, usual in zip(run(recorded=True), run(recorded=False), strict=True):
+        np.testing.assert_array_equal(ours, usual)

@@ -31,9 +31,7 @@ class BatchNorm2d(Function):
         check_batch_norm(x, weight, bias, self.running_mean, self.running_var, self.training)
         xp, C = array_module(x), x.shape[1]
         self.M = x.size // max(C, 1)
-        vectors = weight, bias, self.running_mean, self.running_var
-        simple = all(v.dtype == x.dtype and v.flags.c_contiguous for v in vectors)
-        self.is_fused = kernels.fused(x) and kernels.summable(x) and simple
+        self.is_fused = self._can_be_fused(x, weight, bias)
         if self.is_fused:
             return self._fused_forward(x, weight, bias)
         if self.training:
@@ -81,6 +79,13 @@ class BatchNorm2d(Function):
 
         share(gradients, blocks(centred), centred)
         return gx if self.needs_grad(0) else None, gweight, gbias
+
+    def _can_be_fused(self, x: Any, *vectors: Any) -> bool:
+        """Whether the kernels take it. A class derived from this one may want, in its backward, what the plain way
+        keeps."""
+        vectors += self.running_mean, self.running_var
+        simple = all(v.dtype == x.dtype and v.flags.c_contiguous for v in vectors)
+        return type(self) is BatchNorm2d and kernels.fused(x) and kernels.summable(x) and simple
 
     def _fused_forward(self, x: Any, weight: Any, bias: Any) -> Any:
         """The same in a handful of kernels. They subtract the mean anew each time, so that only x itself is kept."""

@@ -48,7 +48,7 @@ class MaxPool2d(Function):
         check_pool(self.name, x, self.kernel, self.padding)
         self.frame = frame = window_frame(self, x.shape)
         refuse_empty_windows(self, x.shape[2:])
-        self.fused = kernels.fused(x)
+        self.fused = kernels.fused(x) and type(self) is MaxPool2d  # a class derived from it may want what is kept below
         if self.fused:  # on a GPU: the same in one kernel, which notes the winners; x and y are not needed again
             y, self.winners = kernels.max_pool(x, *self.windows(), frame.output)
             return y

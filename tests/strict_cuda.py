@@ -879,7 +879,7 @@ def build() -> SimpleNamespace:
         get_elapsed_time=get_elapsed_time,
         get_local_runtime_version=lambda: 12080,
         is_available=lambda: True,
-        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError, MemoryPool=MemoryPool, MemoryHook=MemoryHook),
+        memory=SimpleNamespace(MemoryPool=MemoryPool, OutOfMemoryError=OutOfMemoryError),
         nvrtc=SimpleNamespace(getVersion=lambda: (12, 8)),
         runtime=runtime(),
         set_allocator=set_allocator,

@@ -26,16 +26,17 @@ Stricter than CuPy, where CuPy lets something slow or doubtful pass:
   they are slips; elsewhere, as in a learner's exercise, they are passed on.
 - NumPy arrays as indices, or assigned by an index array, would be copied to the GPU, each time anew.
 - An index beyond the end wraps around in CuPy; here it is an IndexError.
+- Next to an array, CuPy 13 looks at the value of a NumPy scalar to find the result's dtype, as NumPy 1 did; CuPy 14 at
+  its dtype, as NumPy 2 does. Where that makes a difference, it is a TypeError.
 
-Assumed, not checked on a GPU: that a ufunc's or reduction's result is laid out in C order, whatever the inputs' order
-is; that the dtype of a result is NumPy 2's (CuPy 13 looks at the value of a NumPy scalar beside an array, too). Random
-numbers, linear algebra and kernels other than RawModule's (tests/emulated_kernels.py) are left out.
+Fresh results are laid out in C order, whatever the order of what they are made of. Random numbers, linear algebra and
+kernels other than RawModule's (tests/emulated_kernels.py) are left out.
 """
 
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -90,7 +91,9 @@ def _new(array: np.ndarray) -> "ndarray":
 
 def _c_order(x: Any) -> Any:
     """A fresh result in the order that CuPy gives it."""
-    return tuple(_c_order(part) for part in x) if isinstance(x, tuple) else np.asarray(x, order="C")
+    if isinstance(x, tuple | list):
+        return type(x)(_c_order(part) for part in x)
+    return np.asarray(x, order="C") if isinstance(x, np.ndarray | np.generic) else x
 
 
 def _settings(name: str, kwargs: dict[str, Any], allowed: str) -> dict[str, Any]:
@@ -109,6 +112,7 @@ def _ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         kwargs = {**kwargs, "out": inputs[ufunc.nin]}
         inputs = inputs[: ufunc.nin]
     operands = tuple(_operand(x) for x in inputs)
+    _refuse_doubtful_dtype(ufunc.__name__, operands)
     settings = _settings(ufunc.__name__, kwargs, "out dtype casting")
     return _computed(ufunc, operands, settings, kwargs.get("out"), _c_order)
 
@@ -136,6 +140,22 @@ def _refuse_cublas(name: str, args: tuple[Any, ...]) -> None:
     arrays = _arrays(args)
     if len(arrays) > 1 and all(x.dtype.kind in "fc" for x in arrays):
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+
+
+def _refuse_doubtful_dtype(name: str, operands: tuple[Any, ...]) -> None:
+    arrays = [x.dtype for x in operands if isinstance(x, np.ndarray)]
+    scalars = [x for x in operands if isinstance(x, np.generic)]
+    if not arrays or not scalars:
+        return
+    by_dtype, as_numbers = np.result_type(*arrays, *scalars), "another"
+    with suppress(OverflowError):  # a number that does not even fit
+        as_numbers = np.result_type(*arrays, *(x.item() for x in scalars))
+    if by_dtype != as_numbers:
+        kinds = ", ".join(type(x).__name__ for x in scalars)
+        kinds = f"{', '.join(map(str, arrays))} with NumPy's {kinds}"
+        raise TypeError(
+            f"{name}: {kinds} gives {by_dtype} in CuPy 14 and {as_numbers} in CuPy 13; use a Python number, or an array"
+        )
 
 
 def _quietly(work: Callable[[], Any]) -> Any:
@@ -462,6 +482,8 @@ def _index(key: Any) -> tuple[Any, ...]:
     for part in parts:
         if isinstance(part, np.ndarray):
             raise TypeError("a numpy.ndarray as an index is copied to the GPU each time; move it there first")
+        if isinstance(part, list):
+            strict_cuda.refuse_host_copy()
         if isinstance(part, ndarray) and part.dtype == bool:
             strict_cuda.read_back()  # how many there are decides the result's shape
     key = tuple(_inside(part) for part in parts)
@@ -555,7 +577,7 @@ def _in_place(ufunc: np.ufunc) -> Callable[[ndarray, Any], ndarray]:
 
 def _method(name: str, allowed: str) -> Callable[..., Any]:
     def method(x: ndarray, *args: Any, **kwargs: Any) -> Any:
-        if name == "nonzero":
+        if name in WAITING:
             strict_cuda.read_back()
         laid = _as_arrays if name in VIEWS or kwargs.get("order", "C") != "C" else _c_order
         settings = _settings(name, kwargs, allowed)
@@ -672,7 +694,12 @@ FUNCTIONS = {
     "where": "",
 }
 ANSWERS = {"allclose", "array_equal"}  # a bool in NumPy, a 0-d array in CuPy
-WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}
+# how many there are, or will be, is read by the host; and Thrust, which sorts, waits
+WAITING = {"argsort", "argwhere", "bincount", "flatnonzero", "isin", "median", "nonzero", "sort", "unique"}
+VIEW_FUNCTIONS = {
+    *("array_split", "broadcast_to", "diag", "expand_dims", "flip", "moveaxis", "ndim", "ravel", "reshape", "shape"),
+    *("size", "split", "squeeze", "swapaxes", "transpose"),
+}
 TYPES = (  # NumPy's own, in CuPy too
     "bool_ int8 int16 int32 int64 intp uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128 generic "
     "number integer signedinteger unsignedinteger inexact floating complexfloating dtype finfo iinfo newaxis nan inf "
@@ -705,7 +732,9 @@ def _module_function(name: str, allowed: str, creates: bool) -> Callable[..., An
             into, *others = args
             _into(into, lambda array: np.copyto(array, *_inside(tuple(others)), **settings), _inside(tuple(others)))
             return None
-        laid = np.asarray if name in ANSWERS else _as_arrays
+        if name == "where":
+            _refuse_doubtful_dtype(name, _inside(args[1:]))
+        laid = np.asarray if name in ANSWERS else _as_arrays if creates or name in VIEW_FUNCTIONS else _c_order
         return _computed(numpys, _inside(args), settings, kwargs.get("out"), laid)
 
     function.__name__ = function.__qualname__ = name

@@ -167,6 +167,21 @@ def test_numbers_do_mix() -> None:
     assert (1 - x).tolist() == [[1, 0, -1], [-2, -3, -4]]
 
 
+def test_numpy_scalars_whose_dtype_is_doubtful_are_refused() -> None:
+    x = gpu(2, 3).astype("float32")
+    for mix in (
+        lambda: x * np.float64(3),
+        lambda: np.float64(3) - x,
+        lambda: cupy.maximum(x, np.float64(0)),
+        lambda: cupy.where(x > 0, x, np.float64(1)),
+        lambda: x.astype("uint8") + np.int64(1),
+    ):
+        with pytest.raises(TypeError, match=r"in CuPy 14 and \w+ in CuPy 13; use a Python number"):
+            mix()
+    x *= np.float32(2)
+    assert (x.astype("float64") * np.float64(2)).dtype == np.float64
+
+
 def test_a_tensor_does_its_arithmetic_itself() -> None:
     with strict_cupy.installed():
         x = sf.Tensor(gpu(2, 3))
@@ -233,7 +248,8 @@ def test_layout_is_numpys_but_for_fresh_results() -> None:
     x = gpu(2, 3, 4)
     t = x.transpose(1, 0, 2)
     assert (t.shape, t.strides, t.flags.c_contiguous) == ((3, 2, 4), (32, 96, 8), False)
-    assert (t + 1).flags.c_contiguous
+    for fresh in (t + 1, cupy.where(t > 3, t, 0), cupy.concatenate([t, t]), t.sum(axis=2, keepdims=True), t.copy()):
+        assert fresh.flags.c_contiguous
     assert t.astype("float32").strides == (16, 48, 4)
     assert cupy.ascontiguousarray(t).flags.c_contiguous
     windows = cupy.lib.stride_tricks.as_strided(x, (2, 3), (8, 8))
@@ -456,6 +472,9 @@ def test_nothing_is_computed_while_capturing() -> None:
         lambda x: x.nonzero(),
         lambda x: cupy.unique(x),
         lambda x: cupy.bincount(x.astype("int64").ravel()),
+        lambda x: cupy.sort(x, axis=0),
+        lambda x: cupy.median(x),
+        lambda x: x[[0, 1]],
         lambda x: cupy.asarray([1.0, 2.0]),
         lambda x: cupy.asarray(HOST),
         lambda x: cupy.array(HOST),

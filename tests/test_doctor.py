@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from scratchfcn import backend
 from scratchfcn.cli import app, doctor, doctor_gpu
-from scratchfcn.cuda import describe, fixes, kernels
+from scratchfcn.cuda import describe, fixes, gemm, kernels
 from scratchfcn.cuda.fixes import Machine, fixes_for
 
 # what CuPy 13.6 and 14.2 really say, as `backend.cuda_problem` has it
@@ -190,6 +190,22 @@ def test_a_device_file_that_is_closed(tmp_path: Path) -> None:
 
 def test_a_training_step_is_the_same_everywhere(device: str) -> None:
     assert doctor_gpu.compared(device)[2] == "✓", doctor_gpu.compared(device)[1]
+
+
+def test_cublas_called_directly(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "matmul", lambda a, b: a @ b)
+    assert doctor_gpu.multiplied(device)[2] == "✓"
+    monkeypatch.setattr(gemm, "matmul", lambda a, b: a @ b * 1.001)
+    assert doctor_gpu.multiplied(device)[1].startswith("WRONG NUMBERS")
+
+    def missing(a: Any, b: Any) -> None:
+        raise OSError("libcublas.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(gemm, "matmul", missing)
+    _, text, mark = doctor_gpu.multiplied(device)
+    assert mark == "!"
+    assert text.startswith("cuBLAS cannot be called directly, so --cuda-graph fails: OSError: libcublas")
+    assert fixes_for(text, Machine(**TWELVE)) == [fixes.libraries(Machine(**TWELVE))]
 
 
 def test_other_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

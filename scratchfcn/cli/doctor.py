@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_info
 from .. import __version__, backend, naive, parallel
 from ..cuda.fixes import CUPY_PACKAGES, Machine, fixes_for, this_machine
 from ..ops import Conv2d
-from .doctor_gpu import compared, described
+from .doctor_gpu import compared, described, multiplied
 
 NEEDED = ("threadpoolctl", "pillow", "safetensors", "rich", "typer", "matplotlib", "jinja2")
 OPTIONAL = (  # package, extra, what takes it
@@ -156,8 +156,8 @@ def device_rows(machine: Machine) -> tuple[list[Row], list[str]]:
         return [*rows, ("cuda", f"not usable: {problem}", "!")], fixes_for(problem, machine)
     for i in range(backend.cupy().cuda.runtime.getDeviceCount()):
         device = f"cuda:{i}"
-        mine = [tested(device), compared(device)]
-        failed = [text for _, text, mark in mine if mark == "✗" and "fails: " in text]
+        mine = [tested(device), compared(device), multiplied(device)]
+        failed = [text for _, text, mark in mine if mark in ("✗", "!") and "fails: " in text]
         fixes += [line for text in failed for line in fixes_for(text, machine) if line not in fixes]
         rows += [*mine, *described(device)]
     return rows, fixes

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .. import backend, nn, ops, optim
-from ..cuda import kernels
+from ..cuda import gemm, kernels
 from ..cuda.describe import describe_gpu
 from ..cuda.fixes import OUR_KERNELS
 from ..cuda.memory import gpu_memory
+from ..metrics import ConfusionMatrix
 from ..tensor import Tensor
 
 Row = tuple[str, str, str]  # as in doctor.py
@@ -50,6 +51,19 @@ def compared(device: str) -> Row:
     return "", "a training step is the same with our kernels, without them, and on the CPU", "✓"
 
 
+def multiplied(device: str) -> Row:
+    """Whether cuBLAS can be called without CuPy, as a step that is recorded as a CUDA graph does."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 4, 6))
+    try:
+        y = backend.to_numpy(gemm.matmul(backend.to_device(a, device), backend.to_device(b, device)))
+    except Exception as failure:
+        return "", f"cuBLAS cannot be called directly, so --cuda-graph fails: {type(failure).__name__}: {failure}", "!"
+    if not np.abs(y - a @ b).max() < ALIKE:
+        return "", "WRONG NUMBERS: cuBLAS called directly, as --cuda-graph does, multiplies wrongly", "✗"
+    return "", "cuBLAS called directly, as --cuda-graph does, multiplies rightly", "✓"
+
+
 def step_on(device: str) -> dict[str, np.ndarray]:
     """The numbers of a step of Adam in float64, by name: the loss, gradients, running statistics and new weights."""
     rng = np.random.default_rng(0)
@@ -69,6 +83,9 @@ def step_on(device: str) -> dict[str, np.ndarray]:
     found |= {f"the gradient of {name}": p.grad for name, p in model.named_parameters()}
     optimizer.step()
     found |= model.state_dict()
+    counts = ConfusionMatrix(4)
+    counts.update(scores.data.argmax(axis=1), backend.to_device(labels.astype(np.uint8), device))
+    found["the confusion matrix"] = counts.matrix
     return {name: np.array(backend.to_numpy(value)) for name, value in found.items()}
 
 

@@ -206,6 +206,8 @@ def test_cublas_called_directly(device: str, monkeypatch: pytest.MonkeyPatch) ->
     assert mark == "!"
     assert text.startswith("cuBLAS cannot be called directly, so --cuda-graph fails: OSError: libcublas")
     assert fixes_for(text, Machine(**TWELVE)) == [fixes.libraries(Machine(**TWELVE))]
+    text = text.replace("libcublas.so.12: cannot open shared object file", "no such thing")
+    assert fixes_for(text, Machine(**TWELVE)) == ["train without --cuda-graph; please report what is said above"]
 
 
 def test_other_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,11 @@ from .describe import ASK, PATIENCE, cuda_version, driver_version
 # the same library, built for different CUDAs
 CUPY_PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 CUDA = re.compile(r"CUDA[A-Z ]* Version: *([\d.]+)")  # in what nvidia-smi prints
-OUR_KERNELS = "with our kernels"  # in what `doctor` says of them
+OUR_KERNELS = "with our kernels"
+OURS = {  # what `doctor` says of a failure that may be this library's own, and what goes without it
+    OUR_KERNELS: "SCRATCHFCN_KERNELS=0 does without our own kernels",
+    "--cuda-graph fails": "train without --cuda-graph",
+}
 CONTAINER = "in a container, start it with --gpus all"
 INSTALL_DRIVER = (
     "install NVIDIA's driver (on Ubuntu: sudo ubuntu-drivers install), restart, and see that nvidia-smi lists the GPU; "
@@ -129,8 +133,9 @@ def fixes_for(problem: str, machine: Machine) -> list[str]:
     if "Driver/library version mismatch" in (machine.smi or ""):  # updated, and the old one is still at work
         return [restart(machine)]
     rule = next((rule for words, rule in RULES if any(word in problem for word in words)), None)
-    if rule is None and OUR_KERNELS in problem:
-        return ["SCRATCHFCN_KERNELS=0 does without our own kernels; please report what is said above"]
+    ours = next((text for words, text in OURS.items() if words in problem), None)
+    if rule is None and ours is not None:
+        return [f"{ours}; please report what is said above"]
     rule = rule or reinstall
     without_driver = machine.driver is None and machine.driver_cuda is None and rule in (no_cupy, libraries, reinstall)
     return [rule(machine), *([f"the driver for a GPU: {INSTALL_DRIVER}"] if without_driver else [])]

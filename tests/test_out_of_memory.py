@@ -114,6 +114,7 @@ def test_what_an_error_holds_is_let_go() -> None:
         work()
     except MemoryError as error:
         assert held[0]() is not None
+        assert not out_of_memory.happened_in(error, Large)
         let_go(error)
         assert held[0]() is None
 
@@ -258,16 +259,18 @@ def test_other_errors_pass() -> None:
 
 
 def test_while_validating_the_batch_is_not_blamed() -> None:
-    class Failing(Evaluator):
-        def __init__(self) -> None:
-            pass
+    class Unreadable:
+        tasks = ()
 
-        def __call__(self) -> None:
+        @property
+        def classes(self) -> None:
             raise MemoryError("Unable to allocate")
 
+    evaluator = Evaluator.__new__(Evaluator)
+    evaluator.dataset = Unreadable()
     text, trainer = "while validating, an image at a time\n  fix: --size WIDTHxHEIGHT", trainer_on("cpu", CONFIG)
     with pytest.raises(MemoryError, match=text), out_of_memory.training_explained(trainer):
-        Failing()()
+        evaluator(tiny())
 
 
 # --- prediction ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ smaller size without changing what is learned. So the command ends, and says whi
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import shlex
 import traceback
@@ -82,8 +83,10 @@ def about_training(error: BaseException, trainer: Trainer) -> str:
 
 
 def happened_in(error: BaseException, kind: type) -> bool:
-    """Whether a method of such an object was under way."""
-    return any(isinstance(frame.f_locals.get("self"), kind) for frame, _ in traceback.walk_tb(error.__traceback__))
+    """Whether a method of this class was under way. The frames' variables are not looked at: Python would keep copies
+    of them, and with these the arrays, when the frames let go."""
+    codes = {method.__code__ for method in vars(kind).values() if inspect.isfunction(method)}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def smaller_validation(trainer: Trainer) -> str:
@@ -151,9 +154,7 @@ class Step:
         size = largest_size(lambda hw: self.needed((1, C, *hw)), (H, W), self.there)
         if size is not None:
             return f"--batch-size 1 {option} {size[1]}x{size[0]} fits; one whole image does not{self.so_far()}"
-        return (
-            "a smaller network, or another device: not even one small image fits beside the weights"
-        )
+        return "a smaller network, or another device: not even one small image fits beside the weights"
 
     def so_far(self) -> str:
         """How a new run goes on from what this one has learned; a resumed one would keep its settings."""

@@ -4,15 +4,21 @@ Two rates are compared. The step's own: the same batch again and again, nothing 
 `scratchfcn train` gets them, decoded, resized, mirrored and normalised by threads in the background. Both take turns.
 The loop is looked at twice: in the first epoch, when every file is read and decoded, and in a later one, when the
 resized images are still in memory.
+
+A GPU is not waited for within a round, as little as in training: it may be busy while Python waits for a batch. Whether
+it is kept fed is told by the two rates alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
+from ..backend import synchronize
 from ..data import Batch
 from ..training import Config, RunFolder, Trainer, new_trainer, open_data
 from ..training.trainer import make_loader
@@ -40,8 +46,7 @@ def measure_loop(config: dict[str, Any], device: str, rounds: int, steps: int) -
         )
     fixed = next(make_loader(run, trainer.network, data.train).epoch(0))  # from a loader with a memory of its own
     trainer.network.model.train()
-    for _ in range(2):
-        trainer.train_step([fixed])
+    take_steps(trainer, [fixed] * 2)
     passes: dict[str, Any] = {}
     for name in ("first epoch", "later epochs"):
         results = []
@@ -53,26 +58,40 @@ def measure_loop(config: dict[str, Any], device: str, rounds: int, steps: int) -
     return {"images": steps * run.batch_size, "steps": steps, "model": run.model_name, "passes": passes}
 
 
+def take_steps(trainer: Trainer, batches: Iterable[Batch]) -> None:
+    """A step with each batch, and then the wait for the last."""
+    with closing(trainer.on_device(batches)) as placed:
+        for batch in placed:
+            trainer.take_step([batch], 1, trainer.progress.step)
+            for _ in trainer.readings.ready():  # as in training, losses are asked for when they have arrived
+                pass
+    trainer.readings.forget()
+    synchronize(trainer.device)
+
+
 def step_seconds(trainer: Trainer, batch: Batch, steps: int) -> float:
     """Some steps on one batch."""
     start = time.perf_counter()
-    for _ in range(steps):
-        trainer.train_step([batch])
+    take_steps(trainer, repeat(batch, steps))
     return time.perf_counter() - start
 
 
 def loop_seconds(trainer: Trainer, batches: Iterator[Batch], steps: int) -> tuple[float, float]:
     """Some steps on the loader's batches, and how much of it was waiting. The first step does not count: the loader
     fills its store meanwhile."""
-    first = next(batches)
-    trainer.train_step([first])
     waiting = 0.0
+
+    def waited_for() -> Iterator[Batch]:
+        nonlocal waiting
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(batches)
+            waiting += time.perf_counter() - asked
+            yield batch
+
+    take_steps(trainer, islice(batches, 1))
     start = time.perf_counter()
-    for _ in range(steps):
-        asked = time.perf_counter()
-        batch = next(batches)
-        waiting += time.perf_counter() - asked
-        trainer.train_step([batch])
+    take_steps(trainer, waited_for())
     seconds = time.perf_counter() - start
     batches.close()  # ends the loader's threads
     return seconds, waiting

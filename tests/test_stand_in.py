@@ -17,6 +17,7 @@ from strict_cupy import cupy
 
 import scratchfcn as sf
 from scratchfcn import backend
+from scratchfcn.models.googlenet import TransformInput
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -713,6 +714,14 @@ def test_the_library_takes_it_for_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(backend.to_numpy(x), np.ndarray)
         for device in ("cuda", "cuda:0"):
             backend.synchronize(device)
+
+
+def test_googlenets_own_normalisation_can_be_captured() -> None:
+    with strict_cupy.installed():
+        x = gpu(1, 3, 2, 2).astype("float32")
+        graph, y = captured(lambda: TransformInput()(sf.Tensor(x)).data)
+        graph.launch()
+        np.testing.assert_allclose(y.get(), TransformInput()(sf.Tensor(x.get())).numpy(), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ the "5x5" branch has a 3x3 kernel (a mistake that was kept, because weights had 
 pool's window is 2x2. So a pixel of the last map sees 379 pixels of the image instead of 715.
 """
 
+from collections.abc import Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import nn, ops
 from ..backend import array_module
@@ -178,7 +179,15 @@ class TransformInput(nn.Module):
     """x (N, 3, H, W), normalised with ImageNet's means and deviations → normalised with 0.5 and 0.5."""
 
     def forward(self, x: Tensor) -> Tensor:
-        xp = array_module(x.data)
-        scale = xp.asarray([std / 0.5 for std in IMAGENET_STD], x.dtype)[:, None, None]  # (3, 1, 1)
-        shift = xp.asarray([(mean - 0.5) / 0.5 for mean in IMAGENET_MEAN], x.dtype)[:, None, None]
+        scale = per_channel(x.data, [std / 0.5 for std in IMAGENET_STD])
+        shift = per_channel(x.data, [(mean - 0.5) / 0.5 for mean in IMAGENET_MEAN])
         return x * scale + shift
+
+
+def per_channel(like: Any, numbers: Sequence[float]) -> Any:
+    """(C, 1, 1) of `like`'s dtype, where `like` is. Each number is filled in: a copy of them all, from the host, could
+    not be a part of a CUDA graph."""
+    filled = array_module(like).empty((len(numbers), 1, 1), like.dtype)
+    for c, number in enumerate(numbers):
+        filled[c] = number
+    return filled

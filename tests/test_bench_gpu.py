@@ -564,7 +564,7 @@ def test_everything_on_a_gpu(gpu: str, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(suite, "in_a_process", here)
     monkeypatch.setattr(worker, "LOOP", 1e-9)
     result = run(
-        *("step", "memory", "scaling", "--device", "cuda", "--size", "1x32x32", "--against", "none"),
+        *("step", "memory", "scaling", "--device", "cuda", "--size", "1x16x16", "--against", "none"),
         *("--rounds", 1, "--repeats", 1, "--threads", 1, "--cuda-graph"),
         *("--json", tmp_path / "b.json", "--plot", tmp_path / "b.png"),
     )

@@ -92,7 +92,7 @@ def draw_memory(axes: Axes, memory: list[dict[str, Any]]) -> None:
             bar(axes, row, i, count, m["base"] / 1e6, "#ffffff99", "")
     axes.set_xlim(0, max(m["peak"] for x in memory for m in x["libraries"].values()) / 1e6 * 1.2)
     name_rows(axes, [measured["name"] for measured in memory])
-    what = "held in arrays on the GPU" if "reserved" in memory[0]["libraries"]["scratchfcn"] else "resident memory"
+    what = "memory of arrays on the GPU" if "reserved" in memory[0]["libraries"]["scratchfcn"] else "resident memory"
     axes.set_xlabel(f"peak {what} in MB (light: before the call)")
     legend(axes, memory[0]["libraries"])
 

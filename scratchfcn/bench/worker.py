@@ -192,6 +192,8 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
     """One of the tasks, on its device; a task takes what else stands in the job."""
     task, device = job.pop("task"), job.get("device", "cpu")
     if device != "cpu":
+        if job.get("against_torch"):  # PyTorch brings its own CUDA libraries; loaded first, they serve CuPy as well
+            prepare_torch(device, threads(), job["tf32"])
         resolve_device(device)  # makes it the current one
         set_our_tf32(job["tf32"])
     return TASKS[task](**job)

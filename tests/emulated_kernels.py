@@ -29,8 +29,6 @@ import numpy as np
 COMPILER = shutil.which("g++")
 # any other warning is an error; threadIdx.x is unsigned, as in CUDA
 QUIET = ("-Wno-unused-function", "-Wno-sign-compare")
-# some systems have longjmp look whether it leads up the stack; between fibers it need not
-FIBERS = ("-U_FORTIFY_SOURCE",)
 NO_COMPILER = "the CUDA kernels are compiled with g++ here, and there is none"
 if COMPILER is None:
     os.environ.setdefault("SCRATCHFCN_KERNELS", "0")  # the ops take their plain way
@@ -267,7 +265,7 @@ def library(code: str, flags: tuple[str, ...]) -> ctypes.CDLL:
     folder = Path(tempfile.gettempdir()) / f"scratchfcn-emulated-kernels-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     jumps = ("-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=0")  # which takes a jump to another stack for an attack
-    command = [COMPILER, "-O2", *jumps, "-shared", "-fPIC", "-ffp-contract=off", *FIBERS, "-Wall", *QUIET, *flags]
+    command = [COMPILER, "-O2", *jumps, "-shared", "-fPIC", "-ffp-contract=off", "-Wall", *QUIET, *flags]
     known_by = hashlib.sha256("\0".join([*command, code]).encode()).hexdigest()
     finished = folder / f"{known_by[:32]}.so"
     if not finished.exists():

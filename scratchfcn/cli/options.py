@@ -27,6 +27,15 @@ Cutout = Annotated[
     float | None, typer.Option(help="Hide a rectangle of up to this share of each side: 0 to 0.9. (default: 0)")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of all chance in the run. (default: 0)")]
+Tf32 = Annotated[
+    bool | None, typer.Option(help="Multiply float32 by way of TF32, on newer GPUs: faster, rougher. (default: off)")
+]
+Deterministic = Annotated[
+    bool | None, typer.Option(help="On a GPU: products that repeat to the last bit. (default: on)")
+]
+CudaGraph = Annotated[
+    bool | None, typer.Option(help="On a GPU: launch each step's passes as one CUDA graph. (default: off)")
+]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="TOML file with settings, its paths relative to itself; options given here win.")
 ]

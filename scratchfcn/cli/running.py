@@ -35,6 +35,8 @@ from .origin import origin
 from .out_of_memory import training_explained
 from .progress import Bar, TrainingDisplay, in_words_of_others
 
+GPU_SETTINGS = ("tf32", "cuda_graph")  # what is off unless asked for, and needs one
+
 
 def start_run(config: Config, folder: RunFolder, device: str) -> None:
     """A new run, from settings to the closing lines. The folder is made once all else has proved right."""
@@ -55,6 +57,16 @@ def start_run(config: Config, folder: RunFolder, device: str) -> None:
         count = sum(p.size for p in trainer.network.model.parameters())
         console.print(f"{config.model_name}: {count:,} parameters, on {device}, run folder {folder.path}")
         run(trainer, console)
+
+
+def check_gpu_settings(given: dict[str, Any], device: str) -> None:
+    """Errors: SettingError where an option was given that only a GPU can follow, and there is none."""
+    asked = [flag(name) for name in GPU_SETTINGS if given.get(name)]
+    if asked and backend.resolve_device(device) == "cpu":
+        raise SettingError(
+            f"{' and '.join(asked)}: only a GPU can do that, and this run would be on the CPU; "
+            "add --device cuda, which says why where there is none, or leave it out"
+        )
 
 
 def say_what_there_is(config: Config, data: Data, console: Console) -> None:
@@ -119,6 +131,9 @@ def resume_run(
 def run(trainer: Trainer, console: Console) -> None:
     """Train; after Ctrl-C say how to go on and exit with 130; at the end say what there is and what to do next."""
     folder = trainer.folder
+    unheeded = [name for name in GPU_SETTINGS if getattr(trainer.config, name)]
+    if unheeded and trainer.device == "cpu":
+        console.print(f"{' and '.join(unheeded)}: for a GPU; on the CPU nothing changes")
     go_on = f"go on with: scratchfcn train --resume {shlex.quote(str(folder.path))}"
     try:
         with training_explained(trainer):

@@ -67,6 +67,9 @@ def train_command(
     ] = None,
     seed: options.Seed = None,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches. (default: 1)")] = None,
+    tf32: options.Tf32 = None,
+    deterministic: options.Deterministic = None,
+    cuda_graph: options.CudaGraph = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     config: options.ConfigFile = None,
     output_dir: Annotated[Path | None, typer.Option(help="Where the run goes. (default: runs/exp1, exp2 …)")] = None,
@@ -77,9 +80,10 @@ def train_command(
     """Train an FCN on a folder of photographs and masks."""
     from ..training import Config, RunFolder, free_run_folder, with_recipe
     from .parsing import all_settings, given_settings
-    from .running import resume_run, start_run
+    from .running import check_gpu_settings, resume_run, start_run
 
     given = given_settings(locals())
+    check_gpu_settings(given, device)
     if resume is not None:
         resume_run(resume, given, device, config, output_dir)
         return

@@ -28,6 +28,7 @@ import numpy as np
 
 from ..backend import array_module, cupy, on_gpu
 from . import gemm
+from .memory import is_memory_error
 from .transfer import new_event, upload
 
 Draw = Callable[[], np.ndarray]
@@ -76,9 +77,9 @@ class Recorded:
         except BaseException as error:
             with contextlib.suppress(Exception):  # the capture may be broken already
                 stream.end_capture()
-            if isinstance(error, Exception):
-                raise cannot(error) from error
-            raise
+            if not isinstance(error, Exception) or is_memory_error(error):
+                raise
+            raise cannot(error) from error
         try:
             return stream.end_capture()
         except Exception as error:

@@ -103,6 +103,11 @@ class Config:
     seed: int = 0
     workers: int = 1  # threads that prepare batches
 
+    # on a GPU; elsewhere they change nothing
+    tf32: bool = False  # multiply float32 with the 10 leading bits behind the point
+    deterministic: bool = True  # cuBLAS must repeat its results to the last bit
+    cuda_graph: bool = False  # launch forward and backward pass as one piece
+
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:

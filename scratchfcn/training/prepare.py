@@ -30,7 +30,8 @@ SHAPES = "shapes"  # --data shapes: generated pictures instead of a folder
 SHAPE_KINDS, SHAPE_SIZE, SHAPE_VALIDATION = ("circle", "square", "triangle", "cross"), (64, 64), 100
 SHAPES_PER_IMAGE = (1, 2)
 
-MAY_CHANGE = ("data", "workers")  # when a run is resumed: the data set may have moved, and threads change nothing
+# when a run is resumed: the data set may have moved, and threads and graphs change nothing
+MAY_CHANGE = ("data", "workers", "cuda_graph")
 
 Progress = Callable[[str, int, int], None]  # (split, pairs done, pairs in all)
 

@@ -27,12 +27,14 @@ import numpy as np
 
 from .. import nn, ops, optim
 from ..backend import array_module, generator, keep_freed_memory
+from ..cuda.numerics import using_deterministic, using_tf32
 from ..cuda.transfer import Placed, Readings, Uploader, upload
 from ..data import Batch, Compose, Dataset, Loader
 from ..files import only_one_process
 from ..tensor import NonFiniteError, Tensor, find_non_finite, no_grad
 from ..weights import Checkpoint, save
 from .augmentation import augmentation, resized
+from .captured import CapturedStep
 from .config import Config
 from .evaluate import Evaluation, Evaluator
 from .network import RUN_STATE, Network
@@ -126,7 +128,8 @@ class Trainer:
         self.total_steps = config.epochs * self.steps_per_epoch
         self.optimizer = make_optimizer(config, network.model)
         self.schedule = make_schedule(config, self.steps_per_epoch)
-        self.step = Step(network, self.optimizer, class_weights, config.reduction)
+        step = CapturedStep if config.cuda_graph and device != "cpu" else Step
+        self.step = step(network, self.optimizer, class_weights, config.reduction)
         self.readings = Readings(max(AHEAD, config.accumulate))
         self.progress = Progress()
         self.step_loss = 0.0  # of the current step's batches so far
@@ -156,13 +159,21 @@ class Trainer:
         """
         progress = self.progress
         fresh = progress.step == 0
-        with only_one_process(self.folder.path), interrupts(self.interrupted, self.listener.stopping):
+        gpus, alone = self.numerics(), only_one_process(self.folder.path)
+        with gpus, alone, interrupts(self.interrupted, self.listener.stopping):
             self.listener.before(self, self.first_loss() if fresh else None)
             if fresh:
                 self.save_last()  # from now on there is something to resume, whatever happens
             while progress.epoch < self.config.epochs:
                 self.train_epoch()
                 self.finish_epoch()
+
+    @contextmanager
+    def numerics(self) -> Iterator[None]:
+        """Within this block a GPU calculates as the settings say."""
+        config, on_gpu = self.config, self.device != "cpu"
+        with using_tf32(on_gpu and config.tf32), using_deterministic(config.deterministic or not on_gpu):
+            yield
 
     def train_epoch(self) -> None:
         """The remaining batches of the current epoch."""

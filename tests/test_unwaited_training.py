@@ -349,6 +349,23 @@ def test_divergence_is_told_as_on_the_cpu(tmp_path: Path, late: None, step: int)
         np.testing.assert_allclose(weights["cuda"][name], array, atol=2e-3, err_msg=name)
 
 
+def test_after_a_divergence_a_run_can_go_on_from_where_it_was_saved(tmp_path: Path, late: None) -> None:
+    make_trainer(tmp_path / "straight", "cuda", **SMALL).fit()
+    trainer = make_trainer(tmp_path / "run", "cuda", **SMALL)
+    epoch = trainer.loader.epoch
+    spoil(trainer, 7)  # batches are counted here, two for each step
+    with pytest.raises(TrainingDiverged, match="epoch 2, step 4"):
+        trainer.fit()
+    trainer.loader.epoch = epoch
+    trainer.restore(load(tmp_path / "run" / "last.safetensors"))
+    assert trainer.progress.step == 3
+    trainer.fit()
+    one, two = (load(tmp_path / name / "last.safetensors") for name in ("straight", "run"))
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(array, two.arrays[name], err_msg=name)
+    assert log_of(tmp_path / "straight")[-1]["train_loss"] == log_of(tmp_path / "run")[-1]["train_loss"]
+
+
 def test_an_overflow_of_the_weights_is_named(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path / "run", "cuda", dropout=0.0)
     trainer.network.model.fc7.weight.data[...] = 1e38

@@ -71,6 +71,11 @@ class Step:
             (loss if parts == 1 else loss / parts).backward()  # gradients add up until the step
         return loss.data
 
+    def forgive(self) -> None:
+        """Let weights change again, after a loss that was not finite has been told of."""
+        if self.finite is not None:
+            self.finite.fill(1)
+
     def finish(self) -> None:
         """Move the weights along the sum of what was added, unless a loss was not finite."""
         with np.errstate(all="ignore"):

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn, ops, optim
-from ..backend import array_module, generator, keep_freed_memory
+from ..backend import array_module, generator, keep_freed_memory, to_numpy
 from ..cuda.numerics import using_deterministic, using_tf32
 from ..cuda.transfer import Placed, Readings, Uploader, upload
 from ..data import Batch, Compose, Dataset, Loader
@@ -179,7 +179,7 @@ class Trainer:
         """The remaining batches of the current epoch."""
         progress = self.progress
         self.network.model.train()
-        self.started = time.perf_counter() - progress.seconds
+        self.started, self.step_loss = time.perf_counter() - progress.seconds, 0.0
         step, taken = progress.step, progress.batch  # a GPU's loop is ahead of its progress
         with closing(self.on_device(self.loader.epoch(progress.epoch, start=taken))) as batches:
             while taken < len(self.loader):
@@ -371,6 +371,7 @@ class Trainer:
         """
         if not math.isfinite(loss):
             self.readings.forget()  # those after it say nothing
+            self.step.forgive()  # a run that is restored may go on
             generator().bit_generator.state = taken.random_state
             raise self.diverged(loss, Tensor(taken.batch.images, device=self.device), taken.batch.labels)
 
@@ -393,7 +394,10 @@ class Trainer:
 
     def broken_weights(self) -> list[str]:
         """Names of the parameters that hold a NaN or an infinity."""
-        return [n for n, p in self.network.model.named_parameters() if not array_module(p.data).isfinite(p.data).all()]
+        names, weights = zip(*((name, p.data) for name, p in self.network.model.named_parameters()), strict=True)
+        xp = array_module(weights[0])
+        finite = to_numpy(xp.stack([xp.isfinite(w).all() for w in weights]))  # (P,): a GPU is asked once
+        return [name for name, fine in zip(names, finite, strict=True) if not fine]
 
     def explained(self, what: str, where: str) -> TrainingDiverged:
         """The error, with the time, the place, and a command that goes on from what was saved."""

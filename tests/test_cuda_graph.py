@@ -179,6 +179,23 @@ def test_nobody_else_gets_its_memory(xp: Any) -> None:
         del others
 
 
+def test_the_memory_of_graphs_that_are_gone(xp: Any) -> None:
+    """It is given back when the next one is made, but for arrays that somebody still has."""
+    x = xp.ones(1000)
+    made = recorded(lambda: [x * 2, x + 1])
+    kept = made.launch()[1]
+    old = made.pool
+    del made
+    other = recorded(lambda: x * 3)
+    assert old in graph._pools
+    assert 0 < old.pool.total_bytes() == old.pool.used_bytes()
+    np.testing.assert_array_equal(kept.get(), 2)
+    del kept
+    recorded(lambda: x * 3)
+    assert old not in graph._pools
+    assert other.pool in graph._pools
+
+
 def test_memory_that_runs_short_meanwhile(xp: Any) -> None:
     """The pool would give back blocks that are part of the recording already."""
     size = [1000]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,7 +49,7 @@ class Recorded:
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.work = work
-        self.pool = new_pool()
+        self.pool = new_pool(self)
         self.graph: Any = None
         self.draws: list[tuple[Any, Draw]] = []
         self.result: Any = None
@@ -134,9 +135,10 @@ def home(device: int) -> Any:
 
 
 class Pool:
-    """Memory for one graph, and for the runs before it."""
+    """Memory for one graph, and for the runs before it. user: who has the graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: Recorded) -> None:
+        self.user = weakref.ref(user)
         cupy().get_default_memory_pool().free_all_blocks()  # to make room: what it keeps in reserve is of no use here
         self.pool = cupy().cuda.MemoryPool(self.take)
         self.taken = 0  # bytes
@@ -160,9 +162,14 @@ class Pool:
 _pools: list[Pool] = []  # a pool that dies takes its memory with it, also that of arrays which somebody still has
 
 
-def new_pool() -> Pool:
-    """A pool, which is never given up."""
-    _pools.append(Pool())
+def new_pool(user: Recorded) -> Pool:
+    """A pool for this graph. Those whose graph is gone give back what nobody has."""
+    gc.collect()
+    for pool in [pool for pool in _pools if pool.user() is None]:
+        pool.pool.free_all_blocks()
+        if pool.pool.used_bytes() == 0:
+            _pools.remove(pool)
+    _pools.append(Pool(user))
     return _pools[-1]
 
 

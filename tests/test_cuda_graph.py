@@ -155,6 +155,24 @@ def test_streams(xp: Any) -> None:
     assert not gemm.is_direct()
 
 
+def test_streams_wait_for_each_other(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before and after, also after an error: the stand-in does work at once, so it is looked at how they are told."""
+    waits: list[tuple[int, int]] = []
+    original = graph.await_work_of
+    monkeypatch.setattr(graph, "await_work_of", lambda a, b: waits.append((a.ptr, b.ptr)) or original(a, b))
+    stream, ours = xp.cuda.Stream(non_blocking=True), graph.home(xp.cuda.runtime.getDevice()).ptr
+    made = Recorded(lambda: None)
+    with stream:
+        for use in (made.run, made.record, made.launch):
+            use()
+            assert waits == [(stream.ptr, ours), (ours, stream.ptr)]
+            waits.clear()
+        made.work = lambda: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            made.run()
+    assert waits == [(stream.ptr, ours), (ours, stream.ptr)]
+
+
 def test_copies_in_front_of_it_and_behind_it(xp: Any) -> None:
     """A copy that has joined the current stream's queue comes first, and what joins afterwards comes last."""
     from scratchfcn.cuda.transfer import Readings, upload

@@ -53,8 +53,8 @@ setup(
         "jinja2>=3.1,<4",
     ],
     extras_require={
-        "gpu": ["cupy-cuda12x>=13"],
-        "gpu-cuda13": ["cupy-cuda13x>=13.6"],
+        "gpu": ["cupy-cuda12x[ctk]>=13,<15"],
+        "gpu-cuda13": ["cupy-cuda13x[ctk]>=13.6,<15"],
         "torch": ["torch>=2.2"],
         "caffe": CAFFE,
         "mat": MAT,

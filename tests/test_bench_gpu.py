@@ -41,6 +41,7 @@ from scratchfcn.bench.libraries import ScratchRun, TorchRun
 from scratchfcn.bench.per_op import Row
 from scratchfcn.bench.suite import Comparison, Settings
 from scratchfcn.cli import app
+from scratchfcn.cli.bench import choose_torch
 from scratchfcn.cuda import kernels
 from scratchfcn.inspection.trace_calls import watched
 
@@ -600,3 +601,22 @@ def test_pytorch_without_cuda_ends_the_command(gpu: str, monkeypatch: pytest.Mon
     result = run("--device", gpu, "--threads", 1)
     assert result.exit_code == 2
     assert "PyTorch cannot use cuda:0: this build of it has no CUDA fix: --against none" in said(result)
+
+
+@pytest.mark.parametrize(
+    ("version", "device", "takes_part"),
+    [
+        ("2.13.0+cpu", "cuda:0", False),
+        ("2.13.0+cpu", "cpu", True),
+        ("2.13.0", "cuda:0", True),
+    ],
+)
+def test_a_pytorch_without_cuda_is_left_out_unless_asked_for(
+    monkeypatch: pytest.MonkeyPatch, version: str, device: str, takes_part: bool
+) -> None:
+    monkeypatch.setattr(machine, "torch_version", lambda: version)
+    compared, line = choose_torch("auto", None, device)
+    assert compared is takes_part
+    assert version in line
+    assert ("without CUDA" in line) is not takes_part
+    assert choose_torch("torch", None, device)[0]

@@ -72,7 +72,8 @@ def bench_command(
     growing = cases.scaling_cases(model, single, batch_norm) if "scaling" in parts else []
     config = pipeline_settings(data, model, several, batch_size, batch_norm, workers) if "pipeline" in parts else {}
     refuse_foreign_files(json_file, plot_file)
-    against_torch, torch_line = choose_torch(cases.check_name("--against", against, ("auto", "torch", "none")), model)
+    against = cases.check_name("--against", against, ("auto", "torch", "none"))
+    against_torch, torch_line = choose_torch(against, model, device)
     gpu = {"tf32": bool(tf32), "graph": cuda_graph is not False, "graph_rows": bool(cuda_graph)}
     settings = Settings(choose_threads(threads), device, against_torch, rounds, repeats, **gpu)
     if config:
@@ -97,7 +98,7 @@ def bench_command(
                 session.write(json_file, plot_file)
 
 
-def choose_torch(against: str, model: str | None) -> tuple[bool, str]:
+def choose_torch(against: str, model: str | None, device: str = "cpu") -> tuple[bool, str]:
     """Whether PyTorch takes part, and what is said of it. Errors: BenchError where it must but cannot."""
     from ..bench.cases import TWINS, BenchError
     from ..bench.machine import torch_version
@@ -109,6 +110,8 @@ def choose_torch(against: str, model: str | None) -> tuple[bool, str]:
         if against == "torch":
             raise BenchError(f"--against torch: of {model} there is no PyTorch twin, only of {', '.join(TWINS)}")
         return False, f"PyTorch: has no twin of {model}"
+    if against == "auto" and device != "cpu" and version is not None and version.endswith("+cpu"):
+        return False, f"PyTorch {version}: a build without CUDA, left out"
     if version is not None:
         return True, f"PyTorch {version}"
     if against == "torch":

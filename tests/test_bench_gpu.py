@@ -598,7 +598,7 @@ def test_pytorch_without_cuda_ends_the_command(gpu: str, monkeypatch: pytest.Mon
         pytest.skip("PyTorch has CUDA here")
     monkeypatch.setattr(machine, "describe_gpu", lambda device: dict(GPU))
     monkeypatch.setattr(suite, "in_a_process", lambda settings, task, what, **job: worker.TASKS[task](job["device"]))
-    result = run("--device", gpu, "--threads", 1)
+    result = run("--device", gpu, "--against", "torch", "--threads", 1)
     assert result.exit_code == 2
     assert "PyTorch cannot use cuda:0: this build of it has no CUDA fix: --against none" in said(result)
 

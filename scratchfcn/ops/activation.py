@@ -56,8 +56,9 @@ class Relu6(Function):
         y = xp.empty_like(x)
 
         def block(b: Any) -> None:
-            xp.maximum(x[b], 0, out=y[b])
-            xp.minimum(y[b], 6, out=y[b])
+            some = y[b]
+            xp.maximum(x[b], 0, out=some)
+            xp.minimum(some, 6, out=some)
 
         share(block, blocks(x), x)
         self.y = y

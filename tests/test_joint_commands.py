@@ -102,6 +102,17 @@ def test_the_log_has_columns_for_the_second_task(heads, late):
     assert not any("geometric" in name for name in log(late)[0])
 
 
+def test_a_log_keeps_its_columns_where_an_epoch_is_not_validated(place, tmp_path, no_pictures):
+    options = ("--data", place / "sift", "--dataset", "siftflow-both", "--model", "fcn16s", "--crop", "20x20", *SMALL)
+    text = succeed("train", *options, "--epochs", 4, "--val-every", 2, "--output-dir", tmp_path / "run")
+    assert text.count("geometric: pixel acc") == 3  # of the second epoch, of the fourth, and of the better one
+    rows = log(tmp_path / "run")
+    measured = [name for name in rows[0] if name.endswith("mean_iu")]
+    assert measured == ["mean_iu", "geometric_mean_iu"]
+    for name in (*measured, "iu_window", "val_loss"):
+        assert [row[name] == "nan" for row in rows] == [True, False, True, False], name
+
+
 def test_pictures_of_a_run_show_photographs(heads, late):
     for folder in (heads, late):
         for name in ("data.png", "val_001.png", "curves.png", "confusion.png"):

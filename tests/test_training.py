@@ -62,6 +62,12 @@ class Stop(Listener):
             signal.raise_signal(signal.SIGINT)
 
 
+def scores_of(folder: Path) -> list[float]:
+    """The mean IU of every epoch in the log; NaN where none was measured."""
+    with open(folder / "log.csv", newline="") as file:
+        return [float(row["mean_iu"]) for row in csv.DictReader(file)]
+
+
 def assert_same_run(a: Path, b: Path) -> None:
     """Every array of last.safetensors bit for bit, its metadata, and the log without the clock's columns."""
     one, two = load(a / "last.safetensors"), load(b / "last.safetensors")
@@ -484,3 +490,38 @@ def test_data_with_more_classes_than_the_network_is_an_error(tmp_path: Path) -> 
     trainer = make_trainer(tmp_path / "run", epochs=1)
     with pytest.raises(ValueError, match="9"):
         Evaluator(Odd(), None)(trainer.network)
+
+
+# --- validating now and then ------------------------------------------------------------------------------
+
+
+def test_validating_every_other_epoch_changes_nothing_else(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "each", epochs=5).fit()
+    other = make_trainer(tmp_path / "other", epochs=5, val_every=2)
+    other.fit()
+    scores = scores_of(tmp_path / "each")
+    np.testing.assert_array_equal(scores_of(tmp_path / "other"), [math.nan, scores[1], math.nan, scores[3], scores[4]])
+    one, two = load(tmp_path / "each" / "last.safetensors"), load(tmp_path / "other" / "last.safetensors")
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(array, two.arrays[name], err_msg=name)
+    seen = [scores[i] for i in (1, 3, 4)]
+    assert load(tmp_path / "other" / "best.safetensors").metadata["metrics"]["mean_iu"] == pytest.approx(max(seen))
+    assert other.progress.best_epoch == (2, 4, 5)[seen.index(max(seen))]
+    assert sorted(path.name for path in (tmp_path / "other").glob("val_*.png")) == [
+        f"val_00{epoch}.png" for epoch in (2, 4, 5)
+    ]
+
+
+def test_a_run_that_validates_now_and_then_resumes_exactly(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "whole", epochs=4, val_every=3).fit()
+    with pytest.raises(Interrupted):
+        make_trainer(tmp_path / "parts", epochs=4, val_every=3, listener=Stop(6)).fit()
+    resumed = make_trainer(tmp_path / "parts", epochs=4, val_every=3)
+    resumed.restore(load(resumed.folder.last))
+    resumed.fit()
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_val_every_is_a_number_of_epochs() -> None:
+    with pytest.raises(SettingError, match="--val-every must lie between 1"):
+        Config(val_every=0)

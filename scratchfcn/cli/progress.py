@@ -111,9 +111,9 @@ class TrainingDisplay(Listener):
 
     def epoch(self, trainer: Trainer, row: dict[str, Any], evaluation: Evaluation | None) -> None:
         """Print the epoch's line above the bar."""
-        self.mean_iu = row["mean_iu"]
         line = f"epoch {row['epoch']:3d}/{trainer.config.epochs}  loss {row['train_loss']:.4f}"
         if evaluation is not None:
+            self.mean_iu = row["mean_iu"]
             line += (
                 f"  val loss {row['val_loss']:.4f}  pixel acc {row['pixel_acc']:.3f}  mean acc {row['mean_acc']:.3f}"
                 f"  mean IU {row['mean_iu']:.4f}  f.w. IU {row['fw_iu']:.3f}"
@@ -122,8 +122,9 @@ class TrainingDisplay(Listener):
         if trainer.progress.best_epoch == row["epoch"] and evaluation is not None:
             line += "  best so far"
         self.console.print(line)
-        for text in in_words_of_others(row, list(trainer.network.tasks)[1:]):
-            self.console.print(f"  {text}")
+        if evaluation is not None:
+            for text in in_words_of_others(row, list(trainer.network.tasks)[1:]):
+                self.console.print(f"  {text}")
 
     def _fields(self, trainer: Trainer) -> dict[str, str]:
         progress = trainer.progress

@@ -65,6 +65,7 @@ def train_command(
     loss_sampling: Annotated[
         float | None, typer.Option(help="Share of the labelled pixels in the loss, drawn anew each step. (default: 1)")
     ] = None,
+    val_every: Annotated[int | None, typer.Option(help="Validate every so many epochs, and after the last.")] = None,
     seed: options.Seed = None,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches. (default: 1)")] = None,
     tf32: options.Tf32 = None,

@@ -48,6 +48,7 @@ RANGES = {  # smallest and largest value that makes sense
     "power": (0.0, 100.0),
     "step_epochs": (1, 10**6),
     "warmup_steps": (0, 10**9),
+    "val_every": (1, 10**6),
     "loss_sampling": (0.0001, 1.0),
     "seed": (0, 2**32 - 1_000_001),
     "workers": (0, 256),
@@ -100,6 +101,7 @@ class Config:
     class_weight_values: tuple[float, ...] | None = None  # what that file said when the run began, class by class
     loss_sampling: float = 1.0  # share of the labelled pixels, drawn anew each time, that count for the loss
 
+    val_every: int = 1  # epochs from one validation to the next; the last epoch is always validated
     seed: int = 0
     workers: int = 1  # threads that prepare batches
 

@@ -264,14 +264,12 @@ class Trainer:
     def finish_epoch(self) -> None:
         """Validate, write the log, the pictures and the checkpoints, and move on to the next epoch."""
         progress, folder = self.progress, self.folder
-        self.save_last()  # validation takes a while, and may be interrupted
-        evaluation = None
-        if self.evaluator is not None:
-            keep = examples(self.val_set)
-            evaluation = self.evaluator(self.network, self.device, keep, self.class_weights, self.validating)
+        evaluation = self.validate() if self.validation_is_due else None
         row = self.log_row(evaluation)
         progress.epoch, progress.batch, progress.loss_sum, progress.seconds = progress.epoch + 1, 0, 0.0, 0.0
-        better = evaluation is None or row["mean_iu"] > progress.best_mean_iu or progress.best_epoch < 0
+        better = self.evaluator is None
+        if evaluation is not None:
+            better = row["mean_iu"] > progress.best_mean_iu or progress.best_epoch < 0
         if better:
             progress.best_mean_iu, progress.best_epoch = float(row["mean_iu"]), row["epoch"]
 
@@ -283,9 +281,22 @@ class Trainer:
             self.save_best(row)
             if evaluation is not None:
                 folder.draw_confusion(evaluation.confusion.matrix, self.network.classes)
-        folder.draw_curves()
+        if evaluation is not None or self.evaluator is None:  # drawing takes longer than a GPU's short epoch
+            folder.draw_curves()
         self.save_last()
         self.listener.epoch(self, row, evaluation)
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether the current epoch ends with a validation."""
+        number = self.progress.epoch + 1
+        return self.evaluator is not None and (number % self.config.val_every == 0 or number == self.config.epochs)
+
+    def validate(self) -> Evaluation:
+        """How good the network is now. Saves first, for it takes a while, and may be interrupted."""
+        self.save_last()
+        keep = examples(self.val_set)
+        return self.evaluator(self.network, self.device, keep, self.class_weights, self.validating)
 
     def validating(self, done: int, total: int) -> None:
         """After every validated image: pass it on, and stop here if that is wanted."""
@@ -307,7 +318,10 @@ class Trainer:
         }
         for metric in METRICS:
             row[metric] = math.nan if evaluation is None else getattr(evaluation.confusion, metric)
-        return row if evaluation is None else row | evaluation.scores_of_others()
+        if evaluation is not None:
+            return row | evaluation.scores_of_others()
+        others = list(self.network.tasks)[1:] if self.evaluator is not None else []
+        return row | {f"{task}_{metric}": math.nan for task in others for metric in METRICS}
 
     def first_loss(self) -> float:
         """The first batch's loss per pixel before any step; with zero score layers it is ln K, whatever the images. Of

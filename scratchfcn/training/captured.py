@@ -1,18 +1,20 @@
-"""A training step whose forward and backward pass are launched as one CUDA graph (`--cuda-graph`).
+"""A training step that is launched as one CUDA graph (`--cuda-graph`): forward, loss, backward and update.
 
 The first kind of batch that comes a second time gets a graph: it is run as usual `WARM_UP` times, to compile kernels
 and to let memory grow, then recorded, and launched from then on. Batches of any other kind, such as a smaller last one,
 are run as usual throughout; a graph for each would keep the memory of a whole step for each.
 
-The update of the weights is left out. It is a launch or two, its learning rate changes, and between it and the backward
-pass the gradients of several batches may have to be added up (`--accumulate`).
+The learning rate is no part of the graph, which reads it from a table that is filled before every launch. Where a step
+consists of several batches (`--accumulate`), the graph ends with the gradients of one of them, and the update comes as
+usual, when they have been added up.
 """
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
-from ..backend import array_module
+from ..backend import array_module, is_array
 from ..cuda.graph import GraphError, Recorded
 from ..optim import Optimizer
 from .config import SettingError
@@ -43,6 +45,9 @@ class CapturedStep(Step):
         self.kind: Kind | None = None  # that has the graph
         self.runs = 0  # of batches of this kind
         self.recorded: Recorded | None = None
+        self.gradients: list[Any] = []  # of the last run
+        self.kept: list[Any] = []  # the optimiser's arrays, as they were when the graph was recorded
+        self.updated = False  # whether the graph has taken this step already
 
     def add(self, images: Any, labels: Any, parts: int = 1, look: Look | None = None) -> Any:
         """As `Step.add`, by way of the graph where there is one for such a batch."""
@@ -54,10 +59,16 @@ class CapturedStep(Step):
             return super().add(images, labels, parts, look)
         self.images[...], self.labels[...] = images, labels
         before = [p.grad for p in self.optimizer.parameters]  # of this step's batches so far
-        loss, gradients = self.run()
-        for parameter, sum_so_far, gradient in zip(self.optimizer.parameters, before, gradients, strict=True):
+        loss, self.gradients = self.run()
+        for parameter, sum_so_far, gradient in zip(self.optimizer.parameters, before, self.gradients, strict=True):
             parameter.grad = added(sum_so_far, gradient, parts)
         return loss
+
+    def finish(self) -> None:
+        """As `Step.finish`, unless the graph has moved the weights."""
+        if not self.updated:
+            super().finish()
+        self.updated = False
 
     def prepare(self, kind: Kind, images: Any, labels: Any) -> None:
         """From now on batches of this kind are copied to fixed places, to be worked on there."""
@@ -67,6 +78,8 @@ class CapturedStep(Step):
         def work() -> tuple[Any, list[Any]]:
             self.optimizer.zero_grad()
             loss = Step.add(self, self.images, self.labels, parts=kind[-1])
+            if self.updated:
+                self.optimizer.apply_step(self.finite)
             return loss, [p.grad for p in self.optimizer.parameters]
 
         self.recorded = Recorded(work)
@@ -76,15 +89,26 @@ class CapturedStep(Step):
         self.runs += 1
         if self.runs <= WARM_UP:
             return self.recorded.run()
-        if self.recorded.graph is None:
-            try:
-                self.recorded.record()
-            except GraphError as error:
-                raise SettingError(
-                    f"--cuda-graph: {error}\n  fix: leave it out; a run that has begun goes on with --resume and "
-                    "--no-cuda-graph"
-                ) from error
+        self.updated = self.kind[-1] == 1
+        if self.updated:
+            for parameter, gradient in zip(self.optimizer.parameters, self.gradients, strict=True):
+                parameter.grad = gradient  # which parameters have one is what the optimiser has to know
+            self.optimizer.prepare_step()
+        kept = [array for state in self.optimizer.state for array in state.values() if is_array(array)]
+        if self.recorded.graph is None or any(a is not b for a, b in zip_longest(kept, self.kept)):
+            self.record()
+            self.kept = kept
         return self.recorded.launch()
+
+    def record(self) -> None:
+        """Errors: SettingError for a step that no graph can hold."""
+        try:
+            self.recorded.record()
+        except GraphError as error:
+            raise SettingError(
+                f"--cuda-graph: {error}\n  fix: leave it out; a run that has begun goes on with --resume and "
+                "--no-cuda-graph"
+            ) from error
 
 
 def added(sum_so_far: Any, gradient: Any, parts: int) -> Any:

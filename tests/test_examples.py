@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import make_sets
 import numpy as np
 import pytest
 from PIL import Image
@@ -120,6 +121,32 @@ def test_training_on_shapes_learns(tmp_path: Path) -> None:
     assert float(last_loss) < 0.8
     assert float(last_iu) > float(first_iu) + 8
     check_picture(tmp_path / "pictures" / "picture.png")
+
+
+@slow
+def test_camvid_takes_the_time_it_is_given(tmp_path: Path) -> None:
+    """An epoch is timed, and as many are planned as fit; here it is one. Then a given number."""
+    two = {"train": ("a", "b"), "val": ("c",)}
+    make_sets.camvid(tmp_path / "camvid", two)
+    options = ("--data", "camvid", "--device", "cpu", "--output-dir", "run")
+    printed = run_example("camvid_in_ten_minutes", tmp_path, *options, "--minutes", "0.01")
+    assert re.search(r"an epoch takes [\d.]+ s here: 1 epoch\(s\) \(the same run again: --epochs 1\)", printed)
+    assert "on the 1 images of val" in printed
+    assert printed.count(" IU ") >= 11
+    check_picture(tmp_path / "pictures" / "picture.png")
+    assert "epochs = 1\n" in (tmp_path / "run" / "config.toml").read_text(encoding="utf-8")
+
+
+def test_without_a_gpu_camvid_says_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "camvid_in_ten_minutes.py", "--device", "cuda:99"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("✗ device 'cuda:99'")
+    assert "Traceback" not in done.stderr
 
 
 @slow

@@ -203,7 +203,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     where the sums over K are long, these. Small products, vectors, and what lies on a GPU stay whole."""
     xp = array_module(a)
     if xp is not np:
-        return gemm.matmul(a, b, out) if gemm.is_direct() else xp.matmul(a, b, out=out)
+        return gemm.matmul(a, b, out) if gemm.suits(a, b) else xp.matmul(a, b, out=out)
     if is_sharing():
         return np.matmul(a, b, out=out)
     with one_blas_thread():

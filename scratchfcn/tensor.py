@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import array_module, device_of, get_device, is_array, to_device, to_numpy
+from .backend import array_module, device_of, get_device, is_array, on_gpu, to_device, to_numpy
 
 # --- switches ---------------------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Tensor:
                 if edge is None or gx is None:
                     continue
                 if isinstance(edge, Function):
-                    gradients[edge] = gx if edge not in gradients else gradients[edge] + gx
+                    gradients[edge] = gx if edge not in gradients else sum_of(gradients[edge], gx)
                 elif edge.grad is None:
                     edge.grad = _owned(gx, (gy, *gxs[:i], *gxs[i + 1 :]))
                 else:
@@ -398,6 +398,14 @@ def _check_gradients(function: Function, gxs: tuple[Any, ...]) -> None:
 # --- the operators ----------------------------------------------------------------------------------------
 
 
+def sum_of(a: Any, b: Any) -> Any:
+    """a + b. Two images stay laid out as a is (see ops/layout.py); CuPy by itself would give the sum another layout."""
+    if a.shape != b.shape or a.dtype != b.dtype or not on_gpu(a):
+        return a + b
+    xp = array_module(a)
+    return xp.add(a, b, out=xp.empty_like(a))
+
+
 def unbroadcast(gx: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """Undo broadcasting: an input that was repeated along an axis gets the sum of its copies' gradients."""
     lead = gx.ndim - len(shape)
@@ -412,7 +420,7 @@ class Add(Function):
 
     def forward(self, a: Any, b: Any) -> Any:
         self.a, self.b = (a.shape, a.dtype), (b.shape, b.dtype)
-        return a + b
+        return sum_of(a, b)
 
     def backward(self, gy: Any) -> tuple[Any, Any]:
         return unbroadcast(gy, *self.a), unbroadcast(gy, *self.b)

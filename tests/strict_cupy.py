@@ -846,12 +846,18 @@ def install() -> None:
 
 @contextmanager
 def installed() -> Iterator[ModuleType]:
-    """The stand-in as `cupy` for a while; what was there before comes back."""
+    """The stand-in as `cupy` for a while; what was there before comes back, and what was found out about it is asked
+    anew."""
+    from scratchfcn.backend import cuda_problem
+
+    ask_anew = getattr(cuda_problem, "cache_clear", lambda: None)  # a test may have put something else there
     before = sys.modules.get("cupy")
     sys.modules["cupy"] = cupy
+    ask_anew()
     try:
         yield cupy
     finally:
+        ask_anew()
         del sys.modules["cupy"]
         if before is not None:
             sys.modules["cupy"] = before

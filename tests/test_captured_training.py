@@ -15,7 +15,7 @@ import strict_cupy
 from test_unwaited_training import TwoTasks
 
 from scratchfcn import backend
-from scratchfcn.cuda import gemm, graph, kernels, numerics
+from scratchfcn.cuda import graph, kernels, numerics
 from scratchfcn.data import Shapes
 from scratchfcn.training import Config, Listener, Network, RunFolder, SettingError, Trainer, TrainingDiverged
 from scratchfcn.training.captured import CapturedStep
@@ -62,9 +62,8 @@ def make_trainer(folder: Path, tasks: bool = False, images: int = 6, device: str
 
 
 def fit(trainer: Trainer) -> list[float]:
-    """All losses of the run; without a graph, with cuBLAS called as within one."""
-    with gemm.direct():
-        trainer.fit()
+    """All losses of the run."""
+    trainer.fit()
     return trainer.listener.losses
 
 
@@ -123,10 +122,9 @@ def test_batches_of_another_shape_have_no_graph(tmp_path: Path) -> None:
         state = backend.generator().bit_generator.state
         for made in (trainer, twin):
             backend.generator().bit_generator.state = state
-            with gemm.direct():
-                made.step.begin(1e-2)
-                losses.append(made.step.add(images, labels).get())
-                made.step.finish()
+            made.step.begin(1e-2)
+            losses.append(made.step.add(images, labels).get())
+            made.step.finish()
         assert losses[0] == losses[1]
     assert trainer.step.kind[0] == (2, 3, 8, 8)
     assert trainer.step.runs == 4

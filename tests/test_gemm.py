@@ -242,14 +242,18 @@ def test_more_than_cublas_can_count(xp: Any) -> None:
 # ---- in the ops --------------------------------------------------------------------------------------------
 
 
-def test_ops_use_it_when_told(xp: Any, fake: FakeCublas) -> None:
-    a, b = xp.asarray(numbers(3, 4)), xp.asarray(numbers(4, 5))
-    expected = parallel.matmul(a, b).get()
-    assert fake.products == 0
-    with gemm.direct():
-        with gemm.direct():
-            np.testing.assert_array_equal(parallel.matmul(a, b).get(), expected)
-        assert gemm.is_direct()
-        parallel.matmul(numbers(3, 4), numbers(4, 5))  # NumPy's arrays stay with NumPy
-    assert not gemm.is_direct()
+def test_ops_use_it_where_it_suits(xp: Any, fake: FakeCublas, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = numbers(3, 4), numbers(4, 5)
+    expected = a @ b
+    np.testing.assert_allclose(parallel.matmul(xp.asarray(a), xp.asarray(b)).get(), expected)
     assert fake.products == 1
+    parallel.matmul(a, b)  # NumPy's arrays stay with NumPy
+    parallel.matmul(xp.asarray(a).astype("float16"), xp.asarray(b).astype("float16"))  # and others with CuPy
+    parallel.matmul(xp.ones((2, 3), "float32"), xp.ones((3, 2)))
+    assert fake.products == 1
+
+    def missing() -> Any:
+        raise ImportError("libcublas.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(gemm, "library", missing)
+    np.testing.assert_allclose(parallel.matmul(xp.asarray(a), xp.asarray(b)).get(), expected)

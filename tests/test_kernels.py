@@ -386,6 +386,10 @@ def test_what_the_kernels_take() -> None:
         assert not kernels.fused(cupy.ones(3))
 
 
+def test_the_source_can_be_written_in_any_encoding() -> None:
+    assert kernels.source().isascii()
+
+
 def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_enabled", None)
     monkeypatch.delenv("SCRATCHFCN_KERNELS", raising=False)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from scratchfcn.backend import cuda_problem
+from scratchfcn.cuda import kernels
 from scratchfcn.learn import EXERCISES, Exercise, Result, find, run, trial
 from scratchfcn.learn.exercise import functions_of
 
@@ -158,6 +159,7 @@ def foreign_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for CuPy where there is no GPU: the device "cuda:0" holds foreign arrays."""
     monkeypatch.setitem(sys.modules, "cupy", ForeignModule("cupy"))
     monkeypatch.setattr(trial, "to_device", lambda x, device: Foreign(x))
+    monkeypatch.setattr(kernels, "_enabled", False)  # there is no compiler behind this one
 
 
 @pytest.mark.parametrize("exercise", EXERCISES[:13], ids=NAMES[:13])  # 14 moves a model, and needs a real device

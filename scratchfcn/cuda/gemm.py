@@ -1,8 +1,9 @@
 """Matrix products by cuBLAS itself, for what CuPy's own `matmul` does not do.
 
 While a stream is being captured into a CUDA graph (see graph.py), CuPy refuses to call cuBLAS at all, although cuBLAS
-can be captured. So this file calls it, through ctypes, in the library that CuPy has loaded: one function,
-cublasGemmStridedBatchedEx. Within `direct()` the ops' `parallel.matmul` comes here, elsewhere it goes to CuPy.
+can be captured. And of a stack of matrices it copies those that lie transposed, as the factors of a gradient do, and a
+result that is part of a larger array. So this file calls cuBLAS, through ctypes, in the library that CuPy has loaded:
+one function, cublasGemmStridedBatchedEx. The ops' `parallel.matmul` comes here wherever `suits` says so.
 
 cuBLAS thinks in columns, NumPy in rows. The memory of a row-major y (M, N), read column by column, is yᵀ (N, M). And
 y = a @ b means yᵀ = bᵀ @ aᵀ. So nothing has to be moved: cuBLAS is given b and a, in this order, and what it takes for
@@ -23,8 +24,6 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -83,23 +82,19 @@ def set_cupys_modes() -> None:
 
 # --- whether to use this file -----------------------------------------------------------------------------
 
-_direct = False
+
+def suits(a: Any, b: Any) -> bool:
+    """Whether `matmul` takes a and b: both float32, or both float64, and cuBLAS is to be found."""
+    return a.dtype == b.dtype and a.dtype.char in REAL_TYPE and is_there()
 
 
-@contextmanager
-def direct() -> Iterator[None]:
-    """Within this block `parallel.matmul` calls cuBLAS from here for arrays on a GPU, instead of CuPy's matmul."""
-    global _direct
-    before, _direct = _direct, True
+def is_there() -> bool:
+    """Whether cuBLAS can be called from here; where it cannot, CuPy's `matmul` does all products."""
     try:
-        yield
-    finally:
-        _direct = before
-
-
-def is_direct() -> bool:
-    """Whether the calling code runs within `direct()`."""
-    return _direct
+        library()
+    except (ImportError, AttributeError, OSError):
+        return False
+    return True
 
 
 # --- the library ------------------------------------------------------------------------------------------

@@ -28,8 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, cupy, on_gpu
-from . import gemm
-from .memory import is_memory_error
+from .memory import graph_pools, is_memory_error
 from .transfer import new_event, upload
 
 Draw = Callable[[], np.ndarray]
@@ -110,8 +109,8 @@ class Recorded:
 
     @contextmanager
     def allocating(self) -> Iterator[None]:
-        """Within this block memory comes from the graph's pool, and matrix products can be recorded."""
-        with cupy().cuda.using_allocator(self.pool.pool.malloc), gemm.direct():
+        """Within this block memory comes from the graph's pool."""
+        with cupy().cuda.using_allocator(self.pool.pool.malloc):
             yield
 
 
@@ -159,18 +158,16 @@ class Pool:
             raise GraphError("this cannot be recorded in a CUDA graph: the GPU's memory ran short")
 
 
-_pools: list[Pool] = []  # a pool that dies takes its memory with it, also that of arrays which somebody still has
-
-
 def new_pool(user: Recorded) -> Pool:
-    """A pool for this graph. Those whose graph is gone give back what nobody has."""
+    """A pool for this graph. Those whose graph is gone give back what nobody has; they stay in the list as long as
+    there is something, for a pool that dies takes its memory with it, also that of arrays which somebody still has."""
     gc.collect()
-    for pool in [pool for pool in _pools if pool.user() is None]:
+    for pool in [pool for pool in graph_pools if pool.user() is None]:
         pool.pool.free_all_blocks()
         if pool.pool.used_bytes() == 0:
-            _pools.remove(pool)
-    _pools.append(Pool(user))
-    return _pools[-1]
+            graph_pools.remove(pool)
+    graph_pools.append(Pool(user))
+    return graph_pools[-1]
 
 
 # --- what is drawn on the host ----------------------------------------------------------------------------
@@ -199,6 +196,8 @@ def drawn(draw: Draw, like: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         return draw()
     if _recording is None:
         return array_module(like).asarray(draw())
-    buffer = array_module(like).empty(shape, dtype)
+    # not of the graph's own memory, which the graph may have used for something else by the time that it reads this
+    with cupy().cuda.using_allocator(cupy().get_default_memory_pool().malloc):
+        buffer = array_module(like).empty(shape, dtype)
     _recording.draws.append((buffer, draw))
     return buffer

@@ -246,24 +246,27 @@ extern "C" __global__ void bilinear_backward(const Real* __restrict__ gy, const 
 // --- sums, the loss, counting, optimisers -------------------------------------------------------------------
 
 // Sums over many numbers are made by a tree of fixed shape: a block of 256 threads adds up a stretch of STRETCH numbers,
-// each thread every 256th of them (so that neighbours read neighbours), then the threads' sums in pairs, pairs of pairs
-// … in eight rounds. A second kernel adds up the sums of a channel's stretches in the same way. What is added to what
-// depends on sizes alone, so sums repeat, bit for bit; and as no sum is ever of more than a few dozen numbers in a row,
-// rounding errors stay about as small as those of NumPy's pairwise sums, without a wider type.
-const int SUM_THREADS = 256, STRETCH = 4096;
+// each thread every 256th of them (so that neighbours read neighbours), then 16 threads every 16th of these sums, then
+// the 16 sums that are left are one. A second kernel adds up the sums of a channel's stretches in the same way. What is
+// added to what depends on sizes alone, so sums repeat, bit for bit; and as no sum is ever of more than a few dozen
+// numbers in a row, rounding errors stay about as small as those of NumPy's pairwise sums, without a wider type.
+const int SUM_THREADS = 256, ROOT = 16, STRETCH = 4096;
 
-// The sum of one number of each thread of a block, given to all of them.
+// The sum of one number of each thread of a block, given to all of them. Threads wait for each other only twice; the
+// next call writes `numbers` when nobody reads them any more, and `sums` after a wait of its own.
 __device__ Real block_sum(Real number) {
-    __shared__ Real sums[SUM_THREADS];
+    __shared__ Real numbers[SUM_THREADS], sums[ROOT];
     const int t = threadIdx.x;
-    __syncthreads();  // the sum before this one has been read
-    sums[t] = number;
+    numbers[t] = number;
     __syncthreads();
-    for (int half = SUM_THREADS / 2; half > 0; half /= 2) {
-        if (t < half) sums[t] += sums[t + half];
-        __syncthreads();
+    if (t < ROOT) {
+        sums[t] = 0;
+        for (int i = t; i < SUM_THREADS; i += ROOT) sums[t] += numbers[i];
     }
-    return sums[0];
+    __syncthreads();
+    Real sum = 0;
+    for (int i = 0; i < ROOT; i++) sum += sums[i];
+    return sum;
 }
 
 // A block's part of a channel: numbers first, first + 256, … below end, of the M that channel c has over all images.

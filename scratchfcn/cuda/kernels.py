@@ -95,7 +95,8 @@ def _compiled(xp: ModuleType, real: str) -> Any:
 @functools.cache
 def source() -> str:
     """The text of kernels.cu, which lies beside this file."""
-    return Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("kernels.cu").read_text(encoding="utf-8")
+    return text.encode("ascii", "replace").decode()  # CuPy writes it to a file in the system's own encoding
 
 
 # --- windows: im2col, col2im, max pooling, bilinear resizing ------------------------------------------------
@@ -358,7 +359,7 @@ def count_pairs(pred: Any, label: Any, ignore_index: int, counts: Any, wrong: An
     K = round(counts.size**0.5)
     threads = -(-pred.size // COUNTED) * THREADS
     pairs = *_integers(pred), *_integers(label)
-    like = counts.view(np.float64)  # of the two ways in which kernels.cu is compiled, either will do
+    like = counts.view(np.float32)  # of the two ways in which kernels.cu is compiled, either will do
     launch("count_pairs", like, threads, *pairs, np.int64(ignore_index), K, np.int64(pred.size), counts, wrong)
 
 
@@ -388,4 +389,4 @@ def move(kernel: str, tensors: Sequence[Moved], rates: Any, only_if: Any, *numbe
             table["sizes"][i], table["rows"][i], table["first_block"][i] = weights.size, row, blocks
             blocks += -(-weights.size // MOVED)
         table["first_block"][len(some) :] = blocks
-        launch(kernel, some[0][1], blocks * THREADS, table, rates, only_if, *numbers)
+        launch(kernel, some[0][1], blocks * THREADS, table, rates, only_if, *map(float, numbers))

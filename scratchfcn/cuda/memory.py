@@ -22,6 +22,7 @@ from typing import Any
 from .. import backend
 from .describe import number_of
 
+graph_pools: list[Any] = []  # those of CUDA graphs, each the `pool` of a graph.Pool, which puts itself here
 _numbers = itertools.count(1)
 ASKED = re.compile(r"allocating ([\d,]+) bytes")  # CuPy's error says it in words alone
 OUT = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -68,7 +69,9 @@ def gpu_memory(device: str = "cuda") -> GpuMemory:
     with cupy.cuda.Device(number_of(device)):  # all of these speak of the current device
         free, total = cupy.cuda.runtime.memGetInfo()
         pool = cupy.get_default_memory_pool()
-        return GpuMemory(total, free, pool.used_bytes(), pool.free_bytes(), pool.get_limit() or None)
+        pools = [pool, *(owner.pool for owner in graph_pools)]
+        used, kept = sum(p.used_bytes() for p in pools), sum(p.free_bytes() for p in pools)
+        return GpuMemory(total, free, used, kept, pool.get_limit() or None)
 
 
 def asked_for(error: BaseException) -> int | None:

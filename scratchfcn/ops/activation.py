@@ -98,10 +98,17 @@ class Dropout(Function):
         # on the host: one seed, any device
         self.mask = drawn(lambda: generator().random(shape, dtype="float32") >= p, x, shape, bool)
         self.scale = 0.0 if self.p == 1.0 else 1.0 / (1.0 - self.p)
-        return x * self.mask * self.scale
+        return self.thinned(x)
 
     def backward(self, gy: Any) -> Any:
-        return gy * self.mask * self.scale
+        return self.thinned(gy)
+
+    def thinned(self, x: Any) -> Any:
+        """x·mask / (1 - p), laid out like x."""
+        xp = array_module(x)
+        y = xp.multiply(x, self.mask, out=xp.empty_like(x))
+        y *= self.scale
+        return y
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:

@@ -50,7 +50,7 @@ class Stripes:
 
     def pay(self, x: Any, pixels: int) -> bool:
         """Whether stripes are worth their trouble: windows of several pixels, and columns that fill half a stripe. On a
-        GPU with kernels, columns are built as fast as they could be read, and so are never kept for backward."""
+        GPU with kernels always: a kernel builds columns in one go, and keeping them for backward would cost memory."""
         if kernels.fused(x):
             return self.kernel != (1, 1) and pixels > 0
         columns = x.shape[1] * self.kernel[0] * self.kernel[1] * pixels

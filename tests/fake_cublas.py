@@ -29,6 +29,15 @@ SIGNATURES = {  # <cublas_api.h>
     "cublasSetWorkspace_v2": [POINTER, POINTER, SIZE],  # handle, void* workspace, size_t bytes
     "cublasSetAtomicsMode": [POINTER, INT],
     "cublasSetMathMode": [POINTER, INT],
+    "cublasGemmEx": [
+        *[POINTER, INT, INT, INT, INT, INT],  # handle, transa, transb, m, n, k
+        *[POINTER],  # alpha
+        *[POINTER, INT, INT],  # A, Atype, lda
+        *[POINTER, INT, INT],  # B, Btype, ldb
+        *[POINTER],  # beta
+        *[POINTER, INT, INT],  # C, Ctype, ldc
+        *[INT, INT],  # computeType, algo
+    ],
     "cublasGemmStridedBatchedEx": [
         *[POINTER, INT, INT, INT, INT, INT],  # handle, transa, transb, m, n, k
         *[POINTER],  # alpha
@@ -91,7 +100,17 @@ class FakeCublas:
     def cublasSetMathMode(self, handle: int, mode: int) -> None:
         self.handles[handle]["math"] = mode
 
+    def cublasGemmEx(self, handle: int, *arguments: Any) -> int | None:
+        """C = alpha·op(A) @ op(B) + beta·C."""
+        sizes, (alpha, A, Atype, lda, B, Btype, ldb), rest = arguments[:5], arguments[5:12], arguments[12:]
+        beta, C, Ctype, ldc, compute_type, algo = rest
+        matrices = alpha, A, Atype, lda, 0, B, Btype, ldb, 0, beta, C, Ctype, ldc, 0
+        return self.gemm(handle, *sizes, *matrices, 1, compute_type, algo)
+
     def cublasGemmStridedBatchedEx(self, handle: int, *arguments: Any) -> int | None:
+        return self.gemm(handle, *arguments)
+
+    def gemm(self, handle: int, *arguments: Any) -> int | None:
         """C = alpha·op(A) @ op(B) + beta·C for each of the batch."""
         transa, transb, m, n, k, alpha, A, Atype, lda, strideA, B, Btype, ldb, strideB, beta, *rest = arguments
         C, Ctype, ldc, strideC, count, compute_type, algo = rest

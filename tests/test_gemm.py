@@ -198,7 +198,7 @@ def test_every_thread_has_a_handle(xp: Any, fake: FakeCublas) -> None:
 def test_an_error_has_its_name(xp: Any, fake: FakeCublas) -> None:
     for status, name in ((13, "EXECUTION_FAILED"), (15, "NOT_SUPPORTED"), (99, "99")):
         fake.fail_with = status
-        with pytest.raises(RuntimeError, match=f"cublasGemmStridedBatchedEx: .*CUBLAS_STATUS_{name}$"):
+        with pytest.raises(RuntimeError, match=f"cublasGemmEx: .*CUBLAS_STATUS_{name}$"):
             gemm.matmul(xp.ones((2, 2)), xp.ones((2, 2)))
 
 

@@ -3,7 +3,8 @@
 While a stream is being captured into a CUDA graph (see graph.py), CuPy refuses to call cuBLAS at all, although cuBLAS
 can be captured. And of a stack of matrices it copies those that lie transposed, as the factors of a gradient do, and a
 result that is part of a larger array. So this file calls cuBLAS, through ctypes, in the library that CuPy has loaded:
-one function, cublasGemmStridedBatchedEx. The ops' `parallel.matmul` comes here wherever `suits` says so.
+cublasGemmEx for one product, cublasGemmStridedBatchedEx for a stack of them. The ops' `parallel.matmul` comes here
+wherever `suits` says so.
 
 cuBLAS thinks in columns, NumPy in rows. The memory of a row-major y (M, N), read column by column, is yᵀ (N, M). And
 y = a @ b means yᵀ = bᵀ @ aᵀ. So nothing has to be moved: cuBLAS is given b and a, in this order, and what it takes for
@@ -106,6 +107,13 @@ FUNCTIONS = {  # their C parameters; all return a cublasStatus_t
     "cublasSetWorkspace_v2": (POINTER, POINTER, ctypes.c_size_t),
     "cublasSetAtomicsMode": (POINTER, INT),
     "cublasSetMathMode": (POINTER, INT),
+    "cublasGemmEx": (
+        *(POINTER, INT, INT, INT, INT, INT),  # handle, the two operations, and M, N, K as cuBLAS sees them
+        *(POINTER, POINTER, INT, INT),  # alpha; the first matrix, its type and leading dimension
+        *(POINTER, INT, INT),  # the second
+        *(POINTER, POINTER, INT, INT),  # beta, and the result
+        *(INT, INT),  # compute type, algorithm
+    ),
     "cublasGemmStridedBatchedEx": (
         *(POINTER, INT, INT, INT, INT, INT),  # handle, the two operations, and M, N, K as cuBLAS sees them
         *(POINTER, POINTER, INT, INT, LONG),  # alpha; the first matrix, its type, leading dimension and batch stride
@@ -288,13 +296,15 @@ def multiply(a: Layout, b: Layout, y: Layout, sizes: tuple[int, int, int], count
     real = ctypes.c_float if char == "f" else ctypes.c_double
     compute = COMPUTE_TF32 if char == "f" and modes.tf32 else COMPUTE_TYPE[char]
     one, zero, kind = real(1), real(0), REAL_TYPE[char]
-    status = library().cublasGemmStridedBatchedEx(
-        handle_for(cupy().cuda.get_current_stream()),
-        *(TRANSPOSED if b.transposed else AS_IT_IS, TRANSPOSED if a.transposed else AS_IT_IS),
-        *(N, M, K),  # yᵀ = bᵀ @ aᵀ
-        *(ctypes.byref(one), b.array.data.ptr, kind, b.ld, b.step),
-        *(a.array.data.ptr, kind, a.ld, a.step),
-        *(ctypes.byref(zero), y.array.data.ptr, kind, y.ld, y.step),
-        *(count, compute, DEFAULT_ALGORITHM),
+    handle = handle_for(cupy().cuda.get_current_stream())
+    turned = TRANSPOSED if b.transposed else AS_IT_IS, TRANSPOSED if a.transposed else AS_IT_IS
+    first, second, result = (  # yᵀ = bᵀ @ aᵀ
+        (matrix.array.data.ptr, kind, matrix.ld) for matrix in (b, a, y)
     )
-    check("cublasGemmStridedBatchedEx", status)
+    if count == 1:  # of one product, unlike of a stack, cuBLAS may divide a long sum among many blocks
+        name = "cublasGemmEx"
+        factors = ctypes.byref(one), *first, *second, ctypes.byref(zero), *result
+    else:
+        name = "cublasGemmStridedBatchedEx"
+        factors = ctypes.byref(one), *first, b.step, *second, a.step, ctypes.byref(zero), *result, y.step, count
+    check(name, getattr(library(), name)(handle, *turned, N, M, K, *factors, compute, DEFAULT_ALGORITHM))

@@ -27,7 +27,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from strict_cupy import cupy
 
-from scratchfcn import ops
+from scratchfcn import DeviceError, ops
 from scratchfcn.cuda import kernels
 from scratchfcn.ops import stripes
 from scratchfcn.ops.im2col import all_windows, col2im, im2col
@@ -384,6 +384,24 @@ def test_what_the_kernels_take() -> None:
     assert not kernels.fused(np.ones(3))
     with switched(on=False):
         assert not kernels.fused(cupy.ones(3))
+
+
+def test_kernels_that_do_not_compile_can_be_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCompiler:
+        def __init__(self, **settings: Any) -> None:
+            pass
+
+        def get_function(self, name: str) -> Any:
+            raise RuntimeError("NVRTC_ERROR_INVALID_OPTION: invalid value for --gpu-architecture\nand more")
+
+    x = cupy.ones((1, 1, 2, 2), "float32")
+    monkeypatch.setattr(kernels, "_compiled", lambda xp, real: NoCompiler())
+    kernels._kernel.cache_clear()
+    try:
+        with pytest.raises(DeviceError, match=r"--gpu-architecture\n  fix: SCRATCHFCN_KERNELS=0"):
+            ops.MaxPool2d(2).forward(x)
+    finally:
+        kernels._kernel.cache_clear()
 
 
 def test_the_source_can_be_written_in_any_encoding() -> None:

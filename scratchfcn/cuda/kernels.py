@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, on_gpu
+from ..backend import DeviceError, array_module, on_gpu
 
 THREADS = 256  # of a block
 
@@ -83,7 +83,17 @@ def _as_passed(a: Any, real: type) -> Any:
 
 @functools.cache  # by the module, too: tests exchange it
 def _kernel(xp: ModuleType, real: str, name: str) -> Any:
-    return _compiled(xp, real).get_function(name)
+    """Errors: DeviceError where the kernels cannot be compiled on this machine; everything works without them."""
+    try:
+        return _compiled(xp, real).get_function(name)
+    except (AttributeError, MemoryError):  # there is no such kernel, or no room for it
+        raise
+    except Exception as error:  # the compiler's, the driver's, or that of a missing library
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise DeviceError(
+            f"the CUDA kernels of scratchfcn cannot be used here: {lines[0]}\n"
+            "  fix: SCRATCHFCN_KERNELS=0 does without them; `scratchfcn doctor` looks for the cause"
+        ) from error
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 No weights from elsewhere: 367 street scenes are all that this network ever sees. What makes so few go a long way is
 chance: every epoch meets them scaled, turned, cropped, mirrored and recoloured, never twice alike. The recipe stands in
-`recipe` below; README's section "CamVid on a GPU" says what else was tried.
+`recipe` below; README's section "CamVid in ten minutes" says what else was tried.
 
 Ten minutes are another number of epochs on every GPU. So one epoch and one validation are timed first, and the learning
 rate's schedule is laid out for as many epochs as will fit. (`--epochs` says how many instead.) For the same result

@@ -55,7 +55,7 @@ CUPYS_HANDLE = 7  # what the stand-in's get_cublas_handle() gives
 
 
 class FakeCublas:
-    """A library to put in the place of `gemm.library()`, and what has been asked of it."""
+    """What `gemm.library()` gives while this is installed, and what has been asked of it."""
 
     def __init__(self) -> None:
         self.handles: dict[int, dict[str, Any]] = {CUPYS_HANDLE: {}}  # what was set for each

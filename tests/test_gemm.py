@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchfcn import backend, parallel
-from scratchfcn.cuda import gemm
+from scratchfcn.cuda import gemm, kernels
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +250,11 @@ def test_ops_use_it_where_it_suits(xp: Any, fake: FakeCublas, monkeypatch: pytes
     parallel.matmul(a, b)  # NumPy's arrays stay with NumPy
     parallel.matmul(xp.asarray(a).astype("float16"), xp.asarray(b).astype("float16"))  # and others with CuPy
     parallel.matmul(xp.ones((2, 3), "float32"), xp.ones((3, 2)))
+    assert fake.products == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "_enabled", False)  # without kernels all is CuPy's
+        parallel.matmul(xp.asarray(a), xp.asarray(b))
     assert fake.products == 1
 
     def missing() -> Any:

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, cupy
+from . import kernels
 
 # from <cublas_api.h> and <library_types.h>; the numbers are part of the library's interface and stay
 AS_IT_IS, TRANSPOSED = 0, 1  # cublasOperation_t
@@ -85,8 +86,9 @@ def set_cupys_modes() -> None:
 
 
 def suits(a: Any, b: Any) -> bool:
-    """Whether `matmul` takes a and b: both float32, or both float64, and cuBLAS is to be found."""
-    return a.dtype == b.dtype and a.dtype.char in REAL_TYPE and is_there()
+    """Whether a and b are to be multiplied here: both float32, or both float64, and cuBLAS is to be found. Where the
+    kernels are switched off, this is too: everything is CuPy's then."""
+    return a.dtype == b.dtype and a.dtype.char in REAL_TYPE and kernels.enabled() and is_there()
 
 
 def is_there() -> bool:

@@ -561,24 +561,34 @@ __device__ int tensor_of_block(const Tensors& t) {
     return low;
 }
 
+// What a block has to do: numbers begin … end - 1 of one parameter, at that parameter's rates.
+struct Part {
+    Real *w, *kept, *kept_too;
+    const Real* gradient;
+    Real rate, decay, correction;
+    long long begin, end;
+};
+
+__device__ Part part_of_block(const Tensors& tensors, const double* rates) {
+    const int t = tensor_of_block(tensors);
+    const double* row = rates + 3 * tensors.rows[t];
+    const long long begin = (long long)(blockIdx.x - tensors.first_block[t]) * MOVED;
+    return {tensors.weights[t], tensors.kept[t], tensors.kept_too[t], tensors.gradients[t],
+            Real(row[0]), Real(row[1]), Real(row[2]), begin, min(begin + MOVED, tensors.sizes[t])};
+}
+
 // v = momentum·v + g, w = w - rate·v, as SGD.update does it; g has decay·w added. Neighbouring threads move neighbouring
 // numbers. Nothing is moved where *only_if is 0: the device itself knows by then that the loss was not finite.
 extern "C" __global__ void sgd(const Tensors tensors, const double* __restrict__ rates, const int* __restrict__ only_if,
                                Real momentum) {
     if (*only_if == 0) return;
-    const int t = tensor_of_block(tensors);
-    const double* row = rates + 3 * tensors.rows[t];
-    const Real rate = row[0], decay = row[1];
-    Real* w = tensors.weights[t];
-    Real* v = tensors.kept[t];
-    const Real* gradient = tensors.gradients[t];
-    const long long begin = (long long)(blockIdx.x - tensors.first_block[t]) * MOVED;
-    const long long end = min(begin + MOVED, tensors.sizes[t]);
-    for (long long i = begin + threadIdx.x; i < end; i += blockDim.x) {
-        Real g = gradient[i];
-        if (decay != 0) g += decay * w[i];
+    const Part p = part_of_block(tensors, rates);
+    Real *w = p.w, *v = p.kept;
+    for (long long i = p.begin + threadIdx.x; i < p.end; i += blockDim.x) {
+        Real g = p.gradient[i];
+        if (p.decay != 0) g += p.decay * w[i];
         if (momentum != 0) v[i] = g = v[i] * momentum + g;
-        w[i] -= rate * g;
+        w[i] -= p.rate * g;
     }
 }
 
@@ -587,20 +597,13 @@ extern "C" __global__ void sgd(const Tensors tensors, const double* __restrict__
 extern "C" __global__ void adam(const Tensors tensors, const double* __restrict__ rates, const int* __restrict__ only_if,
                                 Real b1, Real rest1, Real b2, Real rest2, Real eps) {
     if (*only_if == 0) return;
-    const int t = tensor_of_block(tensors);
-    const double* row = rates + 3 * tensors.rows[t];
-    const Real rate = row[0], decay = row[1], correction = row[2];
-    Real* w = tensors.weights[t];
-    Real* m = tensors.kept[t];
-    Real* v = tensors.kept_too[t];
-    const Real* gradient = tensors.gradients[t];
-    const long long begin = (long long)(blockIdx.x - tensors.first_block[t]) * MOVED;
-    const long long end = min(begin + MOVED, tensors.sizes[t]);
-    for (long long i = begin + threadIdx.x; i < end; i += blockDim.x) {
-        Real g = gradient[i];
-        if (decay != 0) g += decay * w[i];
+    const Part p = part_of_block(tensors, rates);
+    Real *w = p.w, *m = p.kept, *v = p.kept_too;
+    for (long long i = p.begin + threadIdx.x; i < p.end; i += blockDim.x) {
+        Real g = p.gradient[i];
+        if (p.decay != 0) g += p.decay * w[i];
         m[i] = m[i] * b1 + rest1 * g;
         v[i] = v[i] * b2 + rest2 * (g * g);
-        w[i] -= rate * m[i] / (sqrt(v[i] / correction) + eps);
+        w[i] -= p.rate * m[i] / (sqrt(v[i] / p.correction) + eps);
     }
 }
